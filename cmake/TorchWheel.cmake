@@ -1,0 +1,32 @@
+# Imported targets for the libtorch inside an installed torch wheel.
+#
+# find_package(Torch) on a CUDA wheel demands a CUDA toolkit, which most machines that run CPU programs lack. Tenure needs three
+# libraries and the headers, so it names them itself:
+#   tenure::torch         libtorch_cpu, libc10 and the headers
+#   tenure::torch_python  libtorch_python, for the Python bindings
+#
+# Input: Python_EXECUTABLE, or TENURE_TORCH_DIR (the folder that holds torch/include and torch/lib).
+
+if(NOT TENURE_TORCH_DIR)
+  execute_process(
+    COMMAND "${Python_EXECUTABLE}" -c "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])"
+    OUTPUT_VARIABLE TENURE_TORCH_DIR OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE torch_not_found ERROR_QUIET)
+  if(torch_not_found)
+    message(FATAL_ERROR "torch is not installed for ${Python_EXECUTABLE}; install it (pip install torch) or set TENURE_TORCH_DIR")
+  endif()
+endif()
+set(TENURE_TORCH_DIR "${TENURE_TORCH_DIR}" CACHE PATH "Folder of the torch package (holds include/ and lib/)")
+
+add_library(tenure::torch SHARED IMPORTED)
+set_target_properties(tenure::torch PROPERTIES
+  IMPORTED_LOCATION "${TENURE_TORCH_DIR}/lib/libtorch_cpu.so"
+  IMPORTED_NO_SONAME FALSE
+  INTERFACE_INCLUDE_DIRECTORIES "${TENURE_TORCH_DIR}/include;${TENURE_TORCH_DIR}/include/torch/csrc/api/include"
+  INTERFACE_LINK_LIBRARIES "${TENURE_TORCH_DIR}/lib/libc10.so"
+  # libtorch_cpu's own needs (CUDA, OpenMP) are found through its rpath when it is loaded, not by our linker.
+  INTERFACE_LINK_OPTIONS "LINKER:--allow-shlib-undefined")
+
+add_library(tenure::torch_python SHARED IMPORTED)
+set_target_properties(tenure::torch_python PROPERTIES
+  IMPORTED_LOCATION "${TENURE_TORCH_DIR}/lib/libtorch_python.so"
+  INTERFACE_LINK_LIBRARIES tenure::torch)

@@ -1,0 +1,32 @@
+// tenure/graph/block.h: what a file says about an engine block: its name, backend, inputs and outputs.
+#pragma once
+
+#include <c10/core/ScalarType.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tenure/graph/expr.h"
+
+namespace tenure {
+
+/// One tensor that goes into or comes out of an engine. Tensors at this border are dense and contiguous.
+struct Binding {
+  std::string name;  // for messages; unique within inputs or within outputs
+  at::ScalarType dtype = at::kFloat;
+  std::vector<Expr> sizes;  // per dimension. The symbol i<k>_<d> means dimension d of input k; an input's dynamic dimension is its own
+  std::optional<size_t> aliases_input;  // this output is written into the memory of that input (KV cache)
+};
+
+/// What a file says about an engine. The blob is the backend's own format.
+struct EngineSpec {
+  std::string name;     // unique in its program: "engine_0"
+  std::string backend;  // "openvino"
+  std::vector<Binding> inputs;
+  std::vector<Binding> outputs;
+  std::map<std::string, std::string> options;  // the backend's own, as given to tenure.compile
+};
+
+}  // namespace tenure
