@@ -22,11 +22,12 @@ struct EngineRecord {
 /// Everything that a file says.
 struct ProgramFile {
   Graph graph;
-  std::map<std::string, at::Tensor> weights;        // by fully qualified name; names that share storage share it here
-  std::vector<EngineRecord> engines;                // in the order of the manifest
-  std::vector<std::string> custom_op_libraries;     // shared libraries or Python packages that register custom operators, as named at compile
-  std::string in_spec, out_spec;                    // torch.utils._pytree treespecs as JSON, for Python; empty if absent
-  bool has_manifest = false;                        // written by tenure.compile(...).save
+  std::map<std::string, at::Tensor> weights;  // by fully qualified name; names that share storage share it here
+  std::vector<EngineRecord> engines;          // in the order of the manifest
+  std::vector<std::string>
+      custom_op_libraries;        // shared libraries or Python packages that register custom operators, as named at compile
+  std::string in_spec, out_spec;  // torch.utils._pytree treespecs as JSON, for Python; empty if absent
+  bool has_manifest = false;      // written by tenure.compile(...).save
 };
 
 /// Reads the whole file. Throws Error with the context "file PATH": kNotFound (no file), kBadFile (not a zip, truncated, a record's

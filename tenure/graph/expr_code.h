@@ -1,4 +1,4 @@
-// tenure/graph/expr_code.h: the postfix program that an Expr consists of. For expr*.cc only.
+// tenure/graph/expr_code.h: the postfix program that an Expr consists of. Private to expr*.cc; in a header since Expr stores it.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,33 @@
+// python/src/describe.h: C++ descriptions as plain Python data (dicts, lists, strings), for the package's dataclasses to be made
+// of.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <vector>
+
+#include "tenure/graph/block.h"
+#include "tenure/graph/graph.h"
+#include "tenure/session/explain.h"
+#include "tenure/session/session.h"
+
+namespace tenure::python {
+
+/// Each size an int if it is known before a run, else a str such as "2*s0 + 1".
+nanobind::list describe_sizes(const std::vector<Expr>& sizes);
+
+/// {"name", "dtype": torch.dtype, "sizes", "aliases_input"} of each.
+nanobind::list describe_bindings(const std::vector<Binding>& bindings);
+
+/// {"name", "kind": "tensor" | "int" | "float" | "bool" | "constant", ...}: tensors have "dtype", "sizes" and "device", constants
+/// "constant".
+nanobind::list describe_inputs(const Graph& graph);
+nanobind::list describe_outputs(const Graph& graph);
+
+/// {"signature", "table", "values": [fields of ValueExplanation]}.
+nanobind::dict describe(const Explanation& explanation);
+
+/// The fields of Stats.
+nanobind::dict describe(const Stats& stats);
+
+}  // namespace tenure::python

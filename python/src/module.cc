@@ -1,0 +1,11 @@
+// python/src/module.cc: the extension module tenure._tenure, a table of contents. People use the package around it.
+#include "register.h"
+
+NB_MODULE(_tenure, m) {
+  m.doc() = "The C++ runtime of Tenure. An implementation detail of the package `tenure`, which is the public interface.";
+  m.attr("__version__") = TENURE_VERSION;
+  tenure::python::register_errors(m);
+  tenure::python::register_engine(m);
+  tenure::python::register_program(m);
+  tenure::python::register_session(m);
+}

@@ -1,0 +1,46 @@
+"""The backends that tenure.compile knows, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ..errors import Error
+from .base import Backend
+
+
+def _openvino() -> Backend:
+    try:
+        from .openvino import OpenVinoBackend
+    except ImportError as error:
+        raise Error("unsupported", f"the openvino backend needs the openvino package ({error}): pip install openvino") from error
+    return OpenVinoBackend()
+
+
+def _null() -> Backend:
+    from .null import NullBackend
+
+    return NullBackend()
+
+
+_BACKENDS: dict[str, Callable[[], Backend]] = {"null": _null, "openvino": _openvino}
+_NOT_IN_THIS_BUILD = ("inductor", "tensorrt")
+
+
+def find_backends(chosen: str | Backend | Iterable[str | Backend]) -> list[Backend]:
+    """Names or Backend objects, in the caller's order. Raises Error that lists the names."""
+    many = [chosen] if isinstance(chosen, str | Backend) else list(chosen)
+    return [_find(one) for one in many]
+
+
+def _find(chosen: str | Backend) -> Backend:
+    if isinstance(chosen, Backend):
+        return chosen
+    if chosen in _BACKENDS:
+        return _BACKENDS[chosen]()
+    names = ", ".join(sorted(_BACKENDS))
+    if chosen in _NOT_IN_THIS_BUILD:
+        raise Error("unsupported", f"the backend {chosen!r} is not in this build, which has: {names}")
+    raise Error("not found", f"no backend is called {chosen!r}; this build has: {names}; or pass a tenure.backends.base.Backend")
+
+
+__all__ = ["Backend", "find_backends"]

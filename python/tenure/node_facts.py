@@ -1,0 +1,149 @@
+"""Facts about the nodes of an exported graph that do not depend on a backend."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx import Node
+from torch.fx.experimental.symbolic_shapes import is_concrete_int, statically_known_true
+
+aten = torch.ops.aten
+
+# Views that keep the order of the elements: of dense memory they are dense too, and cost an engine nothing.
+_RESHAPES = {
+    aten.view.default,
+    aten.unsqueeze.default,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.alias.default,
+    aten.detach.default,
+}
+
+_WEIGHT_KINDS = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
+
+
+def tensors_of(node: Node) -> list[torch.Tensor]:
+    """The fake tensors that a node yields: one, several, or none (a number, nothing)."""
+    value = node.meta.get("val")
+    if isinstance(value, torch.Tensor):
+        return [value]
+    return [item for item in value if isinstance(item, torch.Tensor)] if isinstance(value, list | tuple) else []
+
+
+def is_tensor(node: Node) -> bool:
+    return isinstance(node.meta.get("val"), torch.Tensor)
+
+
+def is_symbolic_number(node: Node) -> bool:
+    """Yields an integer, float or bool that is known only in a run."""
+    return isinstance(node.meta.get("val"), torch.SymInt | torch.SymFloat | torch.SymBool | int | float | bool)
+
+
+def is_operator(node: Node) -> bool:
+    return node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload)
+
+
+def is_getitem(node: Node) -> bool:
+    return node.op == "call_function" and node.target is operator.getitem
+
+
+def is_view(node: Node) -> bool:
+    """The result shares the memory of an argument and nothing is written: slice, permute, split, ..."""
+    if not is_operator(node):
+        return False
+    schema = node.target._schema
+    return not schema.is_mutable and any(result.alias_info is not None for result in schema.returns)
+
+
+def is_reshape(node: Node) -> bool:
+    return node.target in _RESHAPES
+
+
+def is_compute(node: Node) -> bool:
+    """Counts as an operator for min_block_size."""
+    return is_operator(node) and not is_view(node) and node.target is not aten._unsafe_view.default
+
+
+def is_dense(node: Node) -> bool:
+    """Certainly contiguous, for every size the graph allows."""
+    value = node.meta["val"]
+    expected = 1
+    for size, stride in zip(reversed(value.shape), reversed(value.stride()), strict=True):
+        if not is_concrete_int(size) or size != 1:
+            if not statically_known_true(stride == expected):
+                return False
+        expected = expected * size
+    return True
+
+
+def has_data_dependent_size(node: Node) -> bool:
+    """A size of the result follows from the data of an earlier tensor."""
+    sizes = (size for tensor in tensors_of(node) for size in tensor.shape if isinstance(size, torch.SymInt))
+    return any(torch.fx.experimental.symbolic_shapes.free_unbacked_symbols(size) for size in sizes)
+
+
+def operator_names(target: torch._ops.OpOverload) -> tuple[str, str]:
+    """"aten.sin" and "aten.sin.default"."""
+    packet = f"{target.namespace}.{target._opname}"
+    return packet, f"{packet}.{target._overloadname}"
+
+
+def why_no_engine_takes(node: Node) -> str | None:
+    """Why no engine of any backend can hold this node; None if one might."""
+    if is_getitem(node):
+        return why_no_engine_takes(node.args[0])
+    if not is_operator(node):
+        return "not an operator"
+    if node.target._schema.is_mutable:
+        return "it writes into its arguments"
+    for tag, reason in _REFUSED_TAGS.items():
+        if tag in node.target.tags:
+            return reason
+    if node.meta.get("unbacked_bindings"):
+        return "the size of its result depends on data"
+    if not tensors_of(node):
+        return "it yields no tensor"
+    values = node.meta["val"]
+    if isinstance(values, list | tuple) and len(tensors_of(node)) != len(values):
+        return "it yields something that is not a tensor"
+    if any(isinstance(arg.meta.get("val"), torch.SymFloat | torch.SymBool) for arg in node.all_input_nodes):
+        return "it takes a symbolic float or bool"
+    return None
+
+
+_REFUSED_TAGS = {
+    torch.Tag.nondeterministic_seeded: "it draws random numbers",
+    torch.Tag.data_dependent_output: "its result depends on data",
+    torch.Tag.dynamic_output_shape: "the size of its result depends on data",
+}
+
+
+def weight_tensors(program: ExportedProgram) -> dict[str, torch.Tensor]:
+    """By placeholder name: the parameters, buffers and constants that the program never writes."""
+    written = {
+        spec.target
+        for spec in program.graph_signature.output_specs
+        if spec.kind in (OutputKind.BUFFER_MUTATION, getattr(OutputKind, "PARAMETER_MUTATION", None))
+    }
+    return {
+        spec.arg.name: (program.state_dict if spec.target in program.state_dict else program.constants)[spec.target]
+        for spec in program.graph_signature.input_specs
+        if spec.kind in _WEIGHT_KINDS and spec.target not in written
+    }
+
+
+def input_free_nodes(program: ExportedProgram, may_take: Iterable[Node]) -> set[Node]:
+    """Nodes among `may_take` that follow from weights and sizes alone. An engine computes them itself rather than take them as inputs."""
+    candidates, weights = set(may_take), weight_tensors(program)
+    known: set[Node] = {node for node in program.graph.nodes if node.op == "placeholder" and node.name in weights}
+    free: set[Node] = set()
+    for node in program.graph.nodes:
+        if node in candidates and all(arg in known or is_symbolic_number(arg) for arg in node.all_input_nodes):
+            known.add(node)
+            free.add(node)
+    return free

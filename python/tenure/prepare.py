@@ -1,0 +1,81 @@
+"""A model as the functional graph that partitioning starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sympy
+import torch
+from torch._ops import HigherOrderOperator
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from .errors import Error
+from .part import expression
+
+_KEPT_META = ("val", "unbacked_bindings")
+
+
+def export(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None, dynamic_shapes: Any) -> ExportedProgram:
+    """The model in the mode (train or eval) that its owner set. Raises Error with what torch.export says."""
+    try:
+        with torch.no_grad():
+            return torch.export.export(model, tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes)
+    except Exception as error:  # torch.export raises many kinds
+        raise Error("invalid argument", f"torch.export cannot export the model: {error}", [f"model {type(model).__name__}"]) from error
+
+
+def decompose(program: ExportedProgram) -> ExportedProgram:
+    """A functional graph of whole operators (linear, layer_norm, attention stay one operator each), tidied.
+
+    Raises Error for higher-order operators. `program` stays as it is.
+    """
+    refuse_higher_order_operators(program)
+    with torch.no_grad():
+        program = program.run_decompositions({})
+    for node in program.graph.nodes:
+        node.meta = {key: node.meta[key] for key in _KEPT_META if key in node.meta}
+    # What these check was settled when the graph was traced; as users of a tensor they would only tie it to a part's border.
+    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
+        program.graph.erase_node(node)
+    _share_sizes(program)
+    program.graph.eliminate_dead_code()
+    return program
+
+
+def refuse_higher_order_operators(program: ExportedProgram) -> None:
+    """cond, while_loop, map and their kind; a block under no_grad or autocast is none, since decomposition inlines it."""
+    for node in program.graph.nodes:
+        target = node.target
+        if node.op == "call_function" and isinstance(target, HigherOrderOperator) and target.name() not in _INLINED:
+            raise Error(
+                "unsupported",
+                f"{target.name()} is control flow inside the graph, which Tenure does not run: write it with tensor operators "
+                "(torch.where), or compile its branches as programs of their own",
+                [f"node {node.name}"],
+            )
+
+
+_INLINED = {"wrap_with_set_grad_enabled", "wrap_with_autocast"}
+
+
+def _share_sizes(program: ExportedProgram) -> None:
+    """One node per size, read from the earliest tensor that has it: a later tensor may then live inside an engine."""
+    first: dict[sympy.Expr, tuple[Node, int]] = {}
+    shared: dict[sympy.Expr, Node] = {}
+    graph = program.graph
+    for node in list(graph.nodes):
+        value = node.meta.get("val")
+        if node.target == torch.ops.aten.sym_size.int and isinstance(expr := expression(value), sympy.Expr):
+            tensor, dim = first[expr]
+            if expr not in shared:
+                with graph.inserting_after(tensor):
+                    shared[expr] = graph.call_function(torch.ops.aten.sym_size.int, (tensor, dim))
+                shared[expr].meta = dict(node.meta)
+            node.replace_all_uses_with(shared[expr])
+            graph.erase_node(node)
+        elif isinstance(value, torch.Tensor):
+            for dim, size in enumerate(map(expression, value.shape)):
+                if isinstance(size, sympy.Expr):
+                    first.setdefault(size, (node, dim))

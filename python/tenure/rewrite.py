@@ -1,0 +1,77 @@
+"""Puts an engine call where a part was, and drops the weights that nothing uses any more."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputSpec, SymIntArgument, TensorArgument
+from torch.fx import Graph, Node
+from torch.fx.passes.tools_common import stable_topological_sort
+
+from .engine_spec import EngineSpec
+from .part import Part
+
+
+def replace_by_engine(program: ExportedProgram, part: Part, spec: EngineSpec) -> ExportedProgram:
+    """`program` with one call of the engine in place of the part's nodes. Changes the graph of `program`, which is used up."""
+    graph = program.graph
+    with graph.inserting_after(part.nodes[-1]):
+        call = graph.call_function(torch.ops.tenure.call_engine.default, (list(part.inputs), spec.name))
+    call.meta["val"] = [_dense(node) for node in part.outputs]
+    after = call
+    for index, node in enumerate(part.outputs):
+        with graph.inserting_after(after):
+            after = graph.call_function(operator.getitem, (call, index))
+        after.meta["val"] = call.meta["val"][index]
+        inside = set(part.nodes)
+        node.replace_all_uses_with(after, delete_user_cb=lambda user, inside=inside: user not in inside)
+    for node in reversed(part.nodes):
+        graph.erase_node(node)
+    stable_topological_sort(program.graph_module)
+    graph.eliminate_dead_code()
+    return program
+
+
+def _dense(node: Node) -> torch.Tensor:
+    tensor = node.meta["val"]
+    with tensor.fake_mode:
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+
+
+def drop_unused_weights(program: ExportedProgram) -> ExportedProgram:
+    """A program without the parameters, buffers and constants that no node uses, nor sample inputs. Validated by its constructor."""
+    kinds = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
+    placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
+    # A buffer that is only written keeps its placeholder: the signature must name what the program writes.
+    written = {spec.target for spec in program.graph_signature.output_specs if spec.target is not None}
+    kept = []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind in kinds and not placeholders[spec.arg.name].users and spec.target not in written:
+            program.graph.erase_node(placeholders[spec.arg.name])
+        else:
+            kept.append(spec)
+    targets = {spec.target for spec in kept if spec.target is not None}
+    return ExportedProgram(
+        root=program.graph_module,
+        graph=program.graph,
+        graph_signature=ExportGraphSignature(kept, _output_specs(program.graph, program.graph_signature.output_specs)),
+        state_dict={name: tensor for name, tensor in program.state_dict.items() if name in targets},
+        range_constraints=program.range_constraints,
+        module_call_graph=[entry for entry in program.module_call_graph if entry.fqn == ""],
+        constants={name: value for name, value in program.constants.items() if name in targets},
+        verifiers=program.verifiers,
+    )
+
+
+def _output_specs(graph: Graph, specs: Sequence[OutputSpec]) -> list[OutputSpec]:
+    """The same outputs under the names that their nodes have now."""
+    renamed = []
+    for spec, node in zip(specs, graph.output_node().args[0], strict=True):
+        arg = spec.arg
+        if isinstance(node, Node) and isinstance(arg, TensorArgument | SymIntArgument):
+            arg = type(arg)(name=node.name)
+        renamed.append(OutputSpec(spec.kind, arg, spec.target))
+    return renamed

@@ -1,0 +1,132 @@
+#include "tenure/archive/manifest.h"
+
+#include <cstdint>
+#include <set>
+#include <utility>
+
+#include "tenure/archive/foreign_error.h"
+#include "tenure/archive/json_text.h"
+#include "tenure/archive/schema_enums.h"
+
+namespace tenure {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kFormatVersion = 1;
+
+// The member `key` as a T; nlohmann converts between numbers and flags silently, so the type is checked first.
+template <typename T>
+T member(const json& object, const char* key) {
+  const json& value = object.at(key);
+  const bool right = std::is_same_v<T, int64_t> ? value.is_number_integer() : value.is_string();
+  check(right, ErrorCode::kBadFile, "\"", key, "\" has a wrong type: ", value.dump());
+  return value.get<T>();
+}
+
+const json& array(const json& object, const char* key) {
+  const json& value = object.at(key);
+  check(value.is_array(), ErrorCode::kBadFile, "\"", key, "\" must be a list, not ", value.dump());
+  return value;
+}
+
+std::vector<Binding> read_bindings(const json& engine, const char* key) {
+  std::vector<Binding> bindings;
+  std::set<std::string> names;
+  for (const json& source : array(engine, key)) {
+    Binding binding;
+    binding.name = member<std::string>(source, "name");
+    check(names.insert(binding.name).second, ErrorCode::kBadFile, "\"", key, "\" has two bindings ", binding.name);
+    binding.dtype = dtype_of_schema(member<int64_t>(source, "dtype"));
+    for (const json& size : array(source, "sizes")) {
+      check(size.is_string(), ErrorCode::kBadFile, "\"sizes\" must be strings, not ", size.dump());
+      binding.sizes.push_back(Expr::parse(size.get<std::string>()));
+    }
+    const auto alias = source.find("aliases_input");
+    if (alias != source.end() && !alias->is_null()) {
+      const auto input = member<int64_t>(source, "aliases_input");
+      check(input >= 0, ErrorCode::kBadFile, "\"aliases_input\" is negative");
+      binding.aliases_input = static_cast<size_t>(input);
+    }
+    bindings.push_back(std::move(binding));
+  }
+  return bindings;
+}
+
+// The symbols that sizes may use: i<k>_<d>, dimension d of input k.
+std::set<std::string> input_symbols(const EngineSpec& spec) {
+  std::set<std::string> symbols;
+  for (size_t k = 0; k < spec.inputs.size(); ++k) {
+    for (size_t d = 0; d < spec.inputs[k].sizes.size(); ++d) symbols.insert(concat("i", k, "_", d));
+  }
+  return symbols;
+}
+
+void check_spec(const EngineSpec& spec) {
+  const std::set<std::string> symbols = input_symbols(spec);
+  for (const auto* bindings : {&spec.inputs, &spec.outputs}) {
+    for (const Binding& binding : *bindings) {
+      for (const Expr& size : binding.sizes) {
+        for (const std::string& symbol : size.symbols()) {
+          check(symbols.contains(symbol), ErrorCode::kBadFile, "binding ", binding.name, " has the size ", size.to_string(),
+                ", but ", symbol, " is no dimension of an input");
+        }
+      }
+      check(!binding.aliases_input || (bindings == &spec.outputs && *binding.aliases_input < spec.inputs.size()),
+            ErrorCode::kBadFile, "binding ", binding.name, " aliases an input that does not exist");
+    }
+  }
+}
+
+EngineRecord read_engine(const json& source, const Records& records) {
+  EngineRecord engine;
+  engine.spec.name = member<std::string>(source, "name");
+  return with_context([&] { return "engine " + engine.spec.name; },
+                      [&] {
+                        engine.spec.backend = member<std::string>(source, "backend");
+                        engine.spec.inputs = read_bindings(source, "inputs");
+                        engine.spec.outputs = read_bindings(source, "outputs");
+                        for (const auto& [key, value] : source.at("options").items()) {
+                          check(value.is_string(), ErrorCode::kBadFile, "option ", key, " must be a string, not ", value.dump());
+                          engine.spec.options[key] = value.get<std::string>();
+                        }
+                        check_spec(engine.spec);
+                        const auto blob = member<std::string>(source, "blob");
+                        const auto bytes = member<int64_t>(source, "blob_bytes");
+                        check(records.has(blob), ErrorCode::kBadFile, "its blob ", blob,
+                              " is missing from the archive; save the program again");
+                        check(bytes >= 0 && records.size(blob) == static_cast<uint64_t>(bytes), ErrorCode::kBadFile, "its blob ",
+                              blob, " has ", records.size(blob), " bytes instead of ", bytes);
+                        engine.blob = records.bytes(blob);
+                        return std::move(engine);
+                      });
+}
+
+}  // namespace
+
+Manifest read_manifest(const Records& records) {
+  return with_context([] { return concat("record ", kManifestRecord); },
+                      [&] {
+                        const json source = parse_json(records.text(kManifestRecord));
+                        return foreign_errors_as_bad_file([&] {
+                          const auto version = member<int64_t>(source, "format_version");
+                          check(version == kFormatVersion, ErrorCode::kUnsupported, "the program has format version ", version,
+                                ", written by Tenure ", source.value("tenure_version", "unknown"), "; this version reads ",
+                                kFormatVersion, ": use that Tenure, or compile and save the program with this one");
+                          Manifest manifest;
+                          for (const json& library : array(source, "custom_op_libraries")) {
+                            manifest.custom_op_libraries.push_back(library.get<std::string>());
+                          }
+                          std::set<std::string> names;
+                          for (const json& engine : array(source, "engines")) {
+                            manifest.engines.push_back(read_engine(engine, records));
+                            const std::string& name = manifest.engines.back().spec.name;
+                            check(!name.empty() && names.insert(name).second, ErrorCode::kBadFile, "engine name \"", name,
+                                  "\" is empty or there twice");
+                          }
+                          return manifest;
+                        });
+                      });
+}
+
+}  // namespace tenure

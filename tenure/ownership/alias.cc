@@ -1,0 +1,76 @@
+// tenure/ownership/alias.cc: what one operator's schema says about shared memory.
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "tenure/ownership/ownership.h"
+
+namespace tenure {
+namespace {
+
+// Names of all alias sets in an annotation: Tensor(a -> *) gives {a, *}; Tensor(a)[] gives {a} from its contained type.
+void collect_sets(const c10::AliasInfo& info, std::set<std::string>& names) {
+  for (const auto& symbol : info.beforeSets()) names.insert(symbol.toQualString());
+  for (const auto& symbol : info.afterSets()) names.insert(symbol.toQualString());
+  for (const auto& contained : info.containedTypes()) collect_sets(contained, names);
+}
+
+std::set<std::string> alias_sets(const c10::Argument& argument) {
+  std::set<std::string> names;
+  if (argument.alias_info() != nullptr) collect_sets(*argument.alias_info(), names);
+  return names;
+}
+
+bool intersect(const std::set<std::string>& a, const std::set<std::string>& b) {
+  return std::any_of(a.begin(), a.end(), [&](const std::string& name) { return b.contains(name); });
+}
+
+// Operators whose result is a view or a copy, depending on sizes, strides and dtype.
+bool aliases_conditionally(const std::string& name) {
+  static const std::set<std::string> names = {
+      "aten::reshape", "aten::reshape_as",   "aten::contiguous",  "aten::to",      "aten::flatten",   "aten::ravel",
+      "aten::type_as", "aten::resolve_conj", "aten::resolve_neg", "aten::_to_cpu", "aten::unflatten", "aten::squeeze_multiple"};
+  return names.contains(name);
+}
+
+const Argument* given_argument(const Node& node, const std::string& name) {
+  for (const NamedArgument& input : node.inputs)
+    if (input.name == name) return &input.value;
+  return nullptr;
+}
+
+}  // namespace
+
+AliasFacts alias_facts(const Node& node, const c10::OperatorHandle* op) {
+  AliasFacts facts;
+  if (op == nullptr) {
+    for_each_output(node, [&](ValueId) { facts.may_alias.emplace_back(); });
+    return facts;
+  }
+  const c10::FunctionSchema& schema = op->schema();
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    std::vector<ValueId> aliased;
+    if (i < schema.returns().size()) {
+      const std::set<std::string> returned = alias_sets(schema.returns()[i]);
+      for (const c10::Argument& parameter : schema.arguments()) {
+        const Argument* given = given_argument(node, parameter.name());
+        if (given == nullptr || !intersect(returned, alias_sets(parameter))) continue;
+        for_each_value(*given, [&](ValueId value) { aliased.push_back(value); });
+      }
+    }
+    for (ValueId value : node.outputs[i].values)
+      if (value.valid()) facts.may_alias.push_back(aliased);
+  }
+  for (const c10::Argument& parameter : schema.arguments()) {
+    if (parameter.alias_info() == nullptr || !parameter.alias_info()->isWrite()) continue;
+    if (const Argument* given = given_argument(node, parameter.name()))
+      for_each_value(*given, [&](ValueId value) { facts.mutates.push_back(value); });
+  }
+  const std::string& name = schema.name();
+  facts.always_aliases = !aliases_conditionally(name);
+  facts.changes_metadata_in_place =
+      op->hasTag(at::Tag::inplace_view) || name == "aten::resize_" || name == "aten::resize_as_" || name == "aten::set_";
+  return facts;
+}
+
+}  // namespace tenure

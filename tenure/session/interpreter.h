@@ -1,0 +1,36 @@
+// tenure/session/interpreter.h: runs nodes one after the other in the plainest way: look up arguments, call, store results.
+//
+// The reference for every answer; the observing run is it with a MemoryScope around; a replay that deviates goes on with it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "tenure/engine/engine.h"
+#include "tenure/graph/operator.h"
+#include "tenure/session/program.h"
+
+namespace tenure {
+
+/// After which node each produced value is read for the last time. Program outputs are never released.
+struct ReleaseTable {
+  explicit ReleaseTable(const Graph& graph);
+  std::vector<std::vector<ValueId>> after;  // by node
+};
+
+/// Engine contexts of one frame, by node; made when first used.
+using EngineContexts = std::vector<std::unique_ptr<EngineContext>>;
+
+/// The context of engine node `node`.
+EngineContext& context_of(const ResolvedNode& resolved, size_t node, EngineContexts& contexts);
+
+/// Runs node `node` of the program: reads and writes `registers`. Throws Error with the context "node NAME".
+void interpret_node(const Program& program, size_t node, EngineContexts& contexts, Registers& registers);
+
+/// Distributes an operator's results to the registers of the node's outputs.
+void store_results(const Node& node, torch::jit::Stack& stack, Registers& registers);
+
+/// The call's tensors as engine inputs: dense copies are made of those that are not contiguous.
+std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registers);
+
+}  // namespace tenure

@@ -1,0 +1,99 @@
+#include "tenure/session/observation.h"
+
+#include <ATen/ATen.h>
+
+namespace tenure {
+
+using Origin = ValueRecord::Origin;
+
+Observer::Observer(const Program& program) : program_(program) {
+  observation_.of_node.assign(program.graph().nodes.size(), {0, 0});
+  observation_.values.resize(program.graph().values.size());
+}
+
+void Observer::start(const Registers& registers) {
+  for (const GraphInput& input : program_.graph().inputs) {
+    if (!input.value.valid()) continue;
+    const c10::IValue& content = registers[input.value.index];
+    if (content.isTensor() && content.toTensor().defined() && content.toTensor().has_storage()) {
+      const bool user = input.kind == GraphInput::Kind::kUser;
+      borrowed_.emplace(content.toTensor().storage().unsafeGetStorageImpl(), user ? Origin::kInput : Origin::kWeight);
+    }
+    record(input.value, content);
+  }
+}
+
+void Observer::enter_node(int node) {
+  node_ = node;
+  scratch_frees_ = 0;
+  observation_.of_node[static_cast<size_t>(node)].first = static_cast<int>(observation_.requests.size());
+}
+
+void Observer::leave_node(const Registers& registers) {
+  auto& [first, count] = observation_.of_node[static_cast<size_t>(node_)];
+  count = static_cast<int>(observation_.requests.size()) - first;
+  for_each_output(program_.graph().nodes[static_cast<size_t>(node_)],
+                  [&](ValueId value) { record(value, registers[value.index]); });
+  node_ = -1;
+}
+
+void Observer::allocated(void* p, size_t bytes) {
+  if (node_ < 0) return;
+  live_[p] = static_cast<int>(observation_.requests.size());
+  Request request;
+  request.node = node_;
+  request.bytes = static_cast<plan::Bytes>(bytes);
+  request.begin = clock_++;
+  request.frees_before = scratch_frees_;
+  observation_.requests.push_back(request);
+}
+
+void Observer::freed(void* p) {
+  const auto found = live_.find(p);
+  if (found == live_.end()) return;
+  Request& request = observation_.requests[static_cast<size_t>(found->second)];
+  request.end = clock_++;
+  request.scratch = request.node == node_;
+  scratch_frees_ += request.scratch;
+  live_.erase(found);
+}
+
+void Observer::record(ValueId value, const c10::IValue& content) {
+  ValueRecord& record = observation_.values[value.index];
+  if (!content.isTensor()) {
+    record.origin = Origin::kNumber;
+    record.number = content;
+    return;
+  }
+  const at::Tensor& tensor = content.toTensor();
+  record.plain = tensor.defined() && tensor.layout() == at::kStrided && tensor.has_storage() && !tensor.is_conj() && !tensor.is_neg();
+  record.origin = Origin::kElsewhere;
+  if (!record.plain) return;
+  record.sizes = tensor.sizes().vec();
+  record.strides = tensor.strides().vec();
+  record.storage_offset = tensor.storage_offset();
+  record.dtype = tensor.scalar_type();
+  const c10::Storage& storage = tensor.storage();
+  record.storage_bytes = static_cast<plan::Bytes>(storage.nbytes());
+  if (const auto found = borrowed_.find(storage.unsafeGetStorageImpl()); found != borrowed_.end()) {
+    record.origin = found->second;
+    if (record.origin == Origin::kWeight) record.tensor = tensor;
+  } else if (const auto made = live_.find(storage.data()); made != live_.end()) {
+    record.origin = Origin::kRequest;
+    record.request = made->second;
+  } else if (storage.nbytes() == 0) {
+    record.origin = Origin::kEmpty;
+  }
+}
+
+Observation Observer::finish(const std::vector<at::Tensor>& outputs, std::string signature) {
+  for (const at::Tensor& output : outputs) {
+    if (!output.defined() || !output.has_storage()) continue;
+    if (const auto found = live_.find(output.storage().data()); found != live_.end())
+      observation_.requests[static_cast<size_t>(found->second)].returned = true;
+  }
+  observation_.signature = std::move(signature);
+  return std::move(observation_);
+}
+
+}  // namespace tenure

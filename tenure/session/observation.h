@@ -1,0 +1,86 @@
+// tenure/session/observation.h: what the first run of a signature shows: every allocation of every operator, and where each value lies.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "tenure/graph/operator.h"
+#include "tenure/plan/plan.h"
+#include "tenure/session/allocator.h"
+#include "tenure/session/program.h"
+
+namespace tenure {
+
+/// One request for memory that an operator (or the session, for an engine's output) made on the running thread.
+struct Request {
+  int node = 0;
+  plan::Bytes bytes = 0;
+  plan::Time begin = 0;
+  plan::Time end = -1;      // when it was freed on the running thread within the run; -1 if it was not
+  bool scratch = false;     // freed before its node was done
+  int frees_before = 0;     // how much scratch of the node had been freed when the request came
+  bool returned = false;    // memory of a user output
+};
+
+/// Where a value was seen to lie, and how.
+struct ValueRecord {
+  enum class Origin {
+    kUnseen,     // not made in this run
+    kNumber,     // `number`
+    kRequest,    // in `request`
+    kInput,      // the caller's memory
+    kWeight,     // a weight's or the state's memory; `tensor` is an alias of it
+    kEmpty,      // no bytes
+    kElsewhere,  // memory that no request on this thread made
+  };
+  Origin origin = Origin::kUnseen;
+  int request = -1;
+  c10::IValue number;
+  at::Tensor tensor;
+  std::vector<int64_t> sizes, strides;  // in elements
+  int64_t storage_offset = 0;           // in elements
+  at::ScalarType dtype = at::kFloat;
+  plan::Bytes storage_bytes = 0;
+  bool plain = true;  // a dense tensor without conjugate or negative bit: a tensor of these sizes over that memory is the same value
+};
+
+struct Observation {
+  std::string signature;  // readable
+  std::vector<Request> requests;
+  std::vector<std::pair<int, int>> of_node;  // by node: first request, count
+  std::vector<ValueRecord> values;           // by value
+};
+
+/// Records one run. Used on the running thread only.
+class Observer final : public MemoryScope {
+ public:
+  explicit Observer(const Program& program);
+
+  /// Before the run: what the graph's inputs are.
+  void start(const Registers& registers);
+  void enter_node(int node);
+  /// After the node's call, its results in `registers`.
+  void leave_node(const Registers& registers);
+  /// After all registers but the outputs' were released: `outputs` are the tensors that leave.
+  Observation finish(const std::vector<at::Tensor>& outputs, std::string signature);
+
+  void* serve(size_t) override { return nullptr; }
+  void allocated(void* p, size_t bytes) override;
+  void freed(void* p) override;
+
+ private:
+  void record(ValueId value, const c10::IValue& content);
+
+  const Program& program_;
+  Observation observation_;
+  std::unordered_map<const void*, int> live_;                                  // address -> request
+  std::unordered_map<const c10::StorageImpl*, ValueRecord::Origin> borrowed_;  // storages that were there before the run
+  plan::Time clock_ = 0;
+  int node_ = -1;  // -1 between nodes
+  int scratch_frees_ = 0;
+};
+
+}  // namespace tenure

@@ -1,0 +1,45 @@
+// tenure/session/plan.h: for one signature, where the memory of every request comes from. Immutable; shared by the frames of a session.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "tenure/plan/plan.h"
+#include "tenure/session/observation.h"
+
+namespace tenure {
+
+/// Where one observed request is served in later runs.
+struct Placement {
+  enum class Kind {
+    kArena,     // at `offset`: it was freed in the run it was made in, and nothing of it reaches the caller
+    kSlot,      // in a cell: it leaves, or may leave, to the caller
+    kOwn,       // in a cell: stays, but its size or order depends on data
+    kOrdinary,  // by the ordinary allocator: it outlived its run when observed, so its life cannot be foreseen
+  };
+  Kind kind = Kind::kOrdinary;
+  plan::Bytes offset = 0;
+};
+
+/// How a replay treats a value.
+enum class ValueMode {
+  kFixed,     // one tensor or number, made once when the plan is prepared
+  kRegister,  // made anew in each run
+};
+
+struct Plan {
+  Observation observation;
+  std::vector<Placement> placements;  // by request
+  std::vector<ValueMode> modes;       // by value
+  std::vector<bool> varies;           // by node: what it allocates depends on data
+  plan::Bytes arena_bytes = 0;
+};
+
+/// Decides from what was seen. Pure but for reading the engines' ownership switches. Throws Error(kInternal) if the layout fails its
+/// check.
+std::shared_ptr<const Plan> make_plan(const Program& program, Observation observation);
+
+/// Whether a replay runs node `node`, or its results are all fixed and it changes nothing.
+bool is_elided(const Program& program, const Plan& plan, size_t node);
+
+}  // namespace tenure

@@ -1,0 +1,52 @@
+// tenure/session/prepare.h: a plan turned into a flat list of prepared calls for one frame.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "tenure/engine/engine.h"
+#include "tenure/graph/operator.h"
+#include "tenure/session/plan.h"
+#include "tenure/session/program.h"
+
+namespace tenure {
+
+struct Frame;
+
+/// A result of a call: where it is on the stack, and whether it must be the fixed tensor that consumers already hold.
+struct PreparedResult {
+  ValueId value;
+  int position = 0;   // on the stack; an engine's output number
+  int element = -1;   // of the list at `position`; -1: no list
+  bool fixed = false;
+};
+
+/// One step with everything resolved that the signature determines.
+struct PreparedCall {
+  int node = 0;
+  NodeKind kind = NodeKind::kOperator;
+  bool varies = false;                   // its requests are served by cells, whatever their number and size
+  const OperatorCall* call = nullptr;    // kOperator
+  ScalarFunction scalar = nullptr;       // kScalar
+  const Engine* engine = nullptr;        // kEngine
+  std::vector<c10::IValue> arguments;    // fixed ones filled in; kEngine: the inputs
+  std::vector<int> patched;              // positions in `arguments` that are looked up in each run
+  std::vector<PreparedResult> results;
+  std::vector<ValueId> released;         // registers read for the last time here
+  int first_request = 0, requests = 0;   // in the plan
+};
+
+/// A plan bound to one frame's arena. Used by the frame's thread only.
+struct PreparedRun {
+  std::shared_ptr<const Plan> plan;
+  Registers registers;               // fixed values stay in it; the others come and go in each run
+  std::vector<PreparedCall> calls;
+  std::vector<void*> addresses;      // by request: where the arena serves it; null for other placements
+};
+
+/// Builds tensors over the frame's arena (which is at least plan->arena_bytes large) and the calls that use them. `weights` holds the
+/// graph's inputs other than the user's. All storages refer to the arena without owning it.
+std::unique_ptr<PreparedRun> prepare(const Program& program, std::shared_ptr<const Plan> plan, char* arena, const Registers& weights,
+                                     const std::vector<std::vector<ValueId>>& release_after);
+
+}  // namespace tenure

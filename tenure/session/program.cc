@@ -1,0 +1,113 @@
+#include "tenure/session/program.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+
+#include "tenure/base/error.h"
+#include "tenure/engine/registry.h"
+
+namespace tenure {
+namespace {
+
+void open_libraries(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    // Never closed: the dispatcher keeps pointers into it.
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    check(library != nullptr, ErrorCode::kNotFound, "cannot open the custom-operator library ", path, ": ", library ? "" : dlerror());
+  }
+}
+
+std::shared_ptr<Engine> load_engine(EngineRecord& record) {
+  return with_context([&] { return concat("engine ", record.spec.name); },
+                      [&] {
+                        Backend& backend = find_backend(record.spec.backend);
+                        auto compiled = backend.load(record.spec, record.blob);
+                        record.blob = {};
+                        return std::make_shared<Engine>(record.spec, std::move(compiled));
+                      });
+}
+
+// What the analysis learned about an engine's outputs, told to the engine: the default of its ownership switches.
+void tell_escapes(const Graph& graph, const Node& node, const OwnershipTable& table, Engine& engine) {
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    for (ValueId value : node.outputs[i].values) {
+      if (!value.valid() || !table.owners[value.index].escapes) continue;
+      engine.set_output_escapes(i, concat(graph.value(value).name, " is ", table.owners[value.index].reason));
+    }
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<const Program> Program::load(const std::string& path, const LoadOptions& options) {
+  open_libraries(options.custom_op_libraries);
+  return with_context([&] { return concat("file ", path); },
+                      [&] {
+                        std::shared_ptr<Program> program(new Program);
+                        program->path_ = path;
+                        program->file_ = read_archive(path);
+                        program->load_engines();
+                        program->resolve_nodes();
+                        return std::shared_ptr<const Program>(std::move(program));
+                      });
+}
+
+void Program::load_engines() {
+  for (EngineRecord& record : file_.engines) {
+    check(engines_.emplace(record.spec.name, load_engine(record)).second, ErrorCode::kBadFile, "two engines are named ", record.spec.name);
+  }
+}
+
+void Program::resolve_nodes() {
+  const Graph& graph = file_.graph;
+  nodes_.resize(graph.nodes.size());
+  std::vector<const c10::OperatorHandle*> calls(graph.nodes.size(), nullptr);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    with_context([&] { return concat("node ", node.name); },
+                 [&] {
+                   switch (node.kind) {
+                     case NodeKind::kOperator: calls[i] = &nodes_[i].call.emplace(resolve_call(node)).op; break;
+                     case NodeKind::kScalar: nodes_[i].scalar = find_scalar_function(node.target); break;
+                     case NodeKind::kEngine: nodes_[i].engine = find_engine(node); break;
+                   }
+                 });
+  }
+  ownership_ = analyze_ownership(graph, calls);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    if (nodes_[i].engine) tell_escapes(graph, graph.nodes[i], ownership_, *nodes_[i].engine);
+  }
+}
+
+std::shared_ptr<Engine> Program::find_engine(const Node& node) const {
+  const auto found = engines_.find(node.target);
+  check(found != engines_.end(), ErrorCode::kBadFile, "calls the engine ", node.target, ", which the file does not hold");
+  const EngineSpec& spec = found->second->spec();
+  check(node.inputs.size() == spec.inputs.size() && node.outputs.size() == spec.outputs.size(), ErrorCode::kBadFile, "calls the engine ",
+        node.target, " with ", node.inputs.size(), " inputs and ", node.outputs.size(), " outputs, but it has ", spec.inputs.size(), " and ",
+        spec.outputs.size());
+  for (const NamedArgument& input : node.inputs) {
+    check(input.value.is_value(), ErrorCode::kBadFile, "passes the engine ", node.target, " something other than a tensor");
+  }
+  return found->second;
+}
+
+int64_t Program::engine_blocks() const {
+  const auto& nodes = graph().nodes;
+  return std::count_if(nodes.begin(), nodes.end(), [](const Node& node) { return node.kind == NodeKind::kEngine; });
+}
+
+int64_t Program::aten_blocks() const {
+  int64_t blocks = 0;
+  bool inside = false;
+  for (const Node& node : graph().nodes) {
+    if (node.kind == NodeKind::kScalar) continue;
+    const bool aten = node.kind == NodeKind::kOperator;
+    blocks += aten && !inside;
+    inside = aten;
+  }
+  return blocks;
+}
+
+}  // namespace tenure

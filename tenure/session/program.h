@@ -1,0 +1,69 @@
+// tenure/session/program.h: a loaded file: graph, weights, engines, owners. Immutable, shared by any number of sessions and
+// threads.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tenure/archive/archive.h"
+#include "tenure/engine/engine.h"
+#include "tenure/graph/graph.h"
+#include "tenure/graph/operator.h"
+#include "tenure/graph/scalar.h"
+#include "tenure/ownership/ownership.h"
+
+namespace tenure {
+
+struct LoadOptions {
+  /// Shared libraries that register custom operators, opened before the operators are looked up: paths, or names for the loader.
+  std::vector<std::string> custom_op_libraries;
+};
+
+/// One node with its operator, function or engine resolved.
+struct ResolvedNode {
+  std::optional<OperatorCall> call;  // NodeKind::kOperator
+  ScalarFunction scalar = nullptr;   // NodeKind::kScalar
+  std::shared_ptr<Engine> engine;    // NodeKind::kEngine
+};
+
+class Program {
+ public:
+  /// Reads the file, loads its engines, resolves its operators and decides who owns each value. Throws Error: what read_archive
+  /// throws; kUnsupported for a backend that is not in this build, kNotFound for an operator whose library is not loaded, kEngine.
+  static std::shared_ptr<const Program> load(const std::string& path, const LoadOptions& options = {});
+
+  const Graph& graph() const { return file_.graph; }
+  const std::vector<ResolvedNode>& nodes() const { return nodes_; }
+  const OwnershipTable& ownership() const { return ownership_; }
+  const std::map<std::string, at::Tensor>& weights() const { return file_.weights; }
+  /// By name; sessions notice a change of an engine's ownership switches at their next run.
+  const std::map<std::string, std::shared_ptr<Engine>>& engines() const { return engines_; }
+  const std::vector<std::string>& custom_op_libraries() const { return file_.custom_op_libraries; }
+  /// torch.utils._pytree specs of the arguments and of the result, as JSON; empty if the file has none.
+  const std::string& in_spec() const { return file_.in_spec; }
+  const std::string& out_spec() const { return file_.out_spec; }
+  const std::string& path() const { return path_; }
+
+  /// Maximal runs of engine calls (each call is one) and of aten operators between them.
+  int64_t engine_blocks() const;
+  int64_t aten_blocks() const;
+
+ private:
+  Program() = default;
+  void load_engines();
+  void resolve_nodes();
+  std::shared_ptr<Engine> find_engine(const Node& node) const;
+
+  std::string path_;
+  ProgramFile file_;  // engine blobs are dropped once loaded
+  std::vector<ResolvedNode> nodes_;
+  OwnershipTable ownership_;
+  std::map<std::string, std::shared_ptr<Engine>> engines_;
+};
+
+}  // namespace tenure

@@ -1,0 +1,188 @@
+#include "tenure/session/signature.h"
+
+#include <ATen/ATen.h>
+
+#include <bit>
+#include <functional>
+#include <map>
+#include <string_view>
+
+#include "tenure/base/error.h"
+
+namespace tenure {
+namespace {
+
+using c10::IValue;
+
+size_t mix(size_t hash, int64_t word) {
+  // The multiplier is 2^64 divided by the golden ratio (Fibonacci hashing, Knuth volume 3, 6.4).
+  return (std::rotl(hash, 5) ^ static_cast<size_t>(word)) * 0x9E3779B97F4A7C15ull;
+}
+
+/// Checks one set of inputs; symbols are bound as their first plain occurrence is met.
+class Validator {
+ public:
+  Validator(const Graph& graph, std::span<const IValue> inputs) : graph_(graph), inputs_(inputs) {}
+
+  void run() {
+    check_count();
+    for_each_user_input([&](const GraphInput& input, const IValue& given) { check_kind(input, given); });
+    for_each_user_input([&](const GraphInput& input, const IValue& given) { bind_symbols(input, given); });
+    for_each_user_input([&](const GraphInput& input, const IValue& given) { check_sizes(input, given); });
+  }
+
+ private:
+  template <typename... Args>
+  void require(bool condition, const Args&... args) const {
+    check(condition, ErrorCode::kInvalidArgument, "input ", index_, " (", name_, "): ", args...);
+  }
+
+  template <typename Visit>
+  void for_each_user_input(const Visit& visit) {
+    index_ = 0;
+    for (const GraphInput& input : graph_.inputs) {
+      if (input.kind != GraphInput::Kind::kUser && input.kind != GraphInput::Kind::kUserConstant) continue;
+      name_ = input.name;
+      visit(input, inputs_[index_]);
+      ++index_;
+    }
+  }
+
+  void check_count() const {
+    size_t expected = 0;
+    std::string names;
+    for (const GraphInput& input : graph_.inputs) {
+      if (input.kind != GraphInput::Kind::kUser && input.kind != GraphInput::Kind::kUserConstant) continue;
+      names += (expected++ == 0 ? "" : ", ") + input.name;
+    }
+    check(inputs_.size() == expected, ErrorCode::kInvalidArgument, "the program takes ", expected, " inputs (", names, "), but ",
+          inputs_.size(), " were given");
+  }
+
+  void check_kind(const GraphInput& input, const IValue& given) const {
+    if (input.kind == GraphInput::Kind::kUserConstant) {
+      require(input.constant.isNone() ? given.isNone() : given.tagKind() == input.constant.tagKind() && given == input.constant,
+              "the program was exported for the constant ", input.constant, " here, but ", describe_kind(given), " was given");
+      return;
+    }
+    const Value& value = graph_.value(input.value);
+    if (value.kind != ValueKind::kTensor) {
+      const bool fits = value.kind == ValueKind::kSymInt ? given.isInt() : value.kind == ValueKind::kSymBool ? given.isBool()
+                                                                                                            : given.isDouble();
+      require(fits, "expected a number of the kind it was exported with, got ", describe_kind(given));
+      return;
+    }
+    require(given.isTensor() && given.toTensor().defined(), "expected a tensor, got ", describe_kind(given));
+    if (!value.meta) return;
+    const at::Tensor& tensor = given.toTensor();
+    require(tensor.layout() == at::kStrided, "expected a dense (strided) tensor, got layout ", tensor.layout(), "; call .to_dense()");
+    require(tensor.scalar_type() == value.meta->dtype, "expected dtype ", value.meta->dtype, ", got ", tensor.scalar_type(),
+            "; convert it with .to()");
+    require(tensor.device().type() == value.meta->device.type(), "expected a tensor on ", value.meta->device.type(), ", got one on ",
+            tensor.device().type());
+    require(tensor.dim() == static_cast<int64_t>(value.meta->sizes.size()), "expected ", value.meta->sizes.size(),
+            " dimensions, got ", tensor.dim(), " (sizes ", tensor.sizes(), ")");
+  }
+
+  static std::string describe_kind(const IValue& given) {
+    if (given.isNone()) return "None";
+    if (given.isTensor()) return "a tensor";
+    return concat(given.tagKind(), " ", given);
+  }
+
+  void bind(std::string_view symbol, int64_t value) { symbols_.emplace(symbol, value); }
+
+  void bind_symbols(const GraphInput& input, const IValue& given) {
+    if (input.kind != GraphInput::Kind::kUser) return;
+    const Value& value = graph_.value(input.value);
+    if (given.isInt()) {
+      if (const auto symbol = value.expr.symbol()) bind(*symbol, given.toInt());
+      return;
+    }
+    if (!given.isTensor() || !value.meta) return;
+    for (size_t d = 0; d < value.meta->sizes.size(); ++d)
+      if (const auto symbol = value.meta->sizes[d].symbol()) bind(*symbol, given.toTensor().size(static_cast<int64_t>(d)));
+  }
+
+  std::optional<int64_t> lookup(std::string_view symbol) const {
+    const auto found = symbols_.find(symbol);
+    return found == symbols_.end() ? std::nullopt : std::optional<int64_t>(found->second);
+  }
+
+  void check_sizes(const GraphInput& input, const IValue& given) const {
+    if (input.kind != GraphInput::Kind::kUser || !given.isTensor()) return;
+    const Value& value = graph_.value(input.value);
+    if (!value.meta) return;
+    for (size_t d = 0; d < value.meta->sizes.size(); ++d) {
+      const Expr& expr = value.meta->sizes[d];
+      const int64_t size = given.toTensor().size(static_cast<int64_t>(d));
+      const auto expected = expr.evaluate([&](std::string_view symbol) { return lookup(symbol); });
+      if (const auto symbol = expr.symbol()) check_range(std::string(*symbol), d, size);
+      require(!expected || *expected == size, "dimension ", d, " is ", size, ", but must be ", *expected,
+              expr.constant() ? std::string(", the size it was exported with") : concat(" = ", expr.to_string(), " as the other sizes are"));
+    }
+  }
+
+  void check_range(const std::string& symbol, size_t dimension, int64_t size) const {
+    const auto found = graph_.symbol_ranges.find(symbol);
+    if (found == graph_.symbol_ranges.end()) return;
+    const SymbolRange& range = found->second;
+    const bool fits = (!range.min || size >= *range.min) && (!range.max || size <= *range.max);
+    require(fits, "dimension ", dimension, " is ", size, ", but the program was exported for ",
+            range.min ? std::to_string(*range.min) : "any size", " to ", range.max ? std::to_string(*range.max) : "any size",
+            "; export it again with a wider range");
+  }
+
+  const Graph& graph_;
+  std::span<const IValue> inputs_;
+  std::map<std::string, int64_t, std::less<>> symbols_;
+  size_t index_ = 0;
+  std::string name_;
+};
+
+}  // namespace
+
+void describe(std::span<const IValue> inputs, Signature& signature) {
+  std::vector<int64_t>& words = signature.words;
+  words.clear();
+  for (const IValue& input : inputs) {
+    if (input.isTensor() && input.toTensor().defined()) {
+      const at::Tensor& tensor = input.toTensor();
+      const auto device = tensor.device();
+      words.push_back(static_cast<int64_t>(tensor.scalar_type()) | static_cast<int64_t>(device.type()) << 8 |
+                      static_cast<int64_t>(static_cast<uint8_t>(device.index())) << 16 | static_cast<int64_t>(tensor.layout()) << 24 |
+                      tensor.dim() << 32);
+      if (tensor.layout() != at::kStrided) continue;
+      words.insert(words.end(), tensor.sizes().begin(), tensor.sizes().end());
+      words.insert(words.end(), tensor.strides().begin(), tensor.strides().end());
+    } else if (input.isInt() || input.isBool()) {
+      words.insert(words.end(), {-2 - input.isBool(), input.isInt() ? input.toInt() : int64_t{input.toBool()}});
+    } else if (input.isDouble()) {
+      words.insert(words.end(), {-4, std::bit_cast<int64_t>(input.toDouble())});
+    } else if (input.isString()) {
+      words.insert(words.end(), {-5, static_cast<int64_t>(std::hash<std::string_view>{}(input.toStringView()))});
+    } else {
+      words.push_back(-1);
+    }
+  }
+  size_t hash = words.size();
+  for (int64_t word : words) hash = mix(hash, word);
+  signature.hash = hash;
+}
+
+void validate_inputs(const Graph& graph, std::span<const IValue> inputs) { Validator(graph, inputs).run(); }
+
+std::string to_text(std::span<const IValue> inputs) {
+  std::string text;
+  for (const IValue& input : inputs) {
+    if (!text.empty()) text += ", ";
+    if (input.isTensor() && input.toTensor().defined()) {
+      text += concat(input.toTensor().scalar_type(), input.toTensor().sizes());
+    } else {
+      text += concat(input);
+    }
+  }
+  return text;
+}
+
+}  // namespace tenure
