@@ -21,8 +21,8 @@ from torchvision.ops import nms, roi_align
 
 PNET_WINDOW, PNET_STRIDE = 12, 2  # pixels of a pyramid level that one PNet answer sees, and the step between two answers
 
-# torchvision's shape rule for nms asks for a size by this deprecated name, whose default is "two or more": an exported program would
-# refuse a picture with one face or none.
+# torchvision's shape rule for nms asks for a size by this deprecated name, whose default is "two or more": an exported program
+# would refuse a picture with one face or none.
 FakeImplCtx.create_unbacked_symint = FakeImplCtx.new_dynamic_size
 
 
@@ -32,7 +32,7 @@ def normalize(pixels: Tensor) -> Tensor:
 
 
 class PNet(nn.Module):
-    """Proposes: slides over a pyramid level [1, 3, h, w]; box shifts [cells, 4] and face probabilities [cells], row by row."""
+    """Proposes: for each cell, row by row, of a pyramid level [1, 3, h, w], probability and shifts of the edges: [cells, 5]."""
 
     def __init__(self):
         super().__init__()
@@ -41,16 +41,16 @@ class PNet(nn.Module):
         self.conv3, self.prelu3 = nn.Conv2d(16, 32, 3), nn.PReLU(32)
         self.conv4_1, self.conv4_2 = nn.Conv2d(32, 2, 1), nn.Conv2d(32, 4, 1)
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor) -> Tensor:
         x = self.prelu1(self.conv1(normalize(pixels)))
         x = F.max_pool2d(x, 2, 2, ceil_mode=True)
         x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
-        shifts = self.conv4_2(x).flatten(2)[0].transpose(0, 1)
-        return shifts, self.conv4_1(x).softmax(dim=1)[0, 1].flatten()
+        answers = torch.cat((self.conv4_1(x).softmax(dim=1)[:, 1:], self.conv4_2(x)), dim=1)
+        return answers.flatten(2)[0].transpose(0, 1)
 
 
 class RNet(nn.Module):
-    """Refines: crops [n, 3, 24, 24] to box shifts [n, 4] and face probabilities [n]."""
+    """Refines: for crops [n, 3, 24, 24], probability and shifts of the edges: [n, 5]."""
 
     def __init__(self):
         super().__init__()
@@ -60,16 +60,16 @@ class RNet(nn.Module):
         self.dense4, self.prelu4 = nn.Linear(576, 128), nn.PReLU(128)
         self.dense5_1, self.dense5_2 = nn.Linear(128, 2), nn.Linear(128, 4)
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, crops: Tensor) -> Tensor:
         x = self.prelu1(self.conv1(normalize(crops)))
         x = self.prelu2(self.conv2(F.max_pool2d(x, 3, 2, ceil_mode=True)))
         x = self.prelu3(self.conv3(F.max_pool2d(x, 3, 2, ceil_mode=True)))
         x = self.prelu4(self.dense4(columns_first(x)))
-        return self.dense5_2(x), self.dense5_1(x).softmax(dim=1)[:, 1]
+        return torch.cat((self.dense5_1(x).softmax(dim=1)[:, 1:], self.dense5_2(x)), dim=1)
 
 
 class ONet(nn.Module):
-    """Outputs: crops [n, 3, 48, 48] to box shifts [n, 4], landmarks [n, 10] (five x, five y, in crop widths), probabilities [n]."""
+    """Outputs: for crops [n, 3, 48, 48], probability, shifts of the edges, five x and five y of landmarks: [n, 15]."""
 
     def __init__(self):
         super().__init__()
@@ -80,13 +80,13 @@ class ONet(nn.Module):
         self.dense5, self.prelu5 = nn.Linear(1152, 256), nn.PReLU(256)
         self.dense6_1, self.dense6_2, self.dense6_3 = nn.Linear(256, 2), nn.Linear(256, 4), nn.Linear(256, 10)
 
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, crops: Tensor) -> Tensor:
         x = self.prelu1(self.conv1(normalize(crops)))
         x = self.prelu2(self.conv2(F.max_pool2d(x, 3, 2, ceil_mode=True)))
         x = self.prelu3(self.conv3(F.max_pool2d(x, 3, 2, ceil_mode=True)))
         x = self.prelu4(self.conv4(F.max_pool2d(x, 2, 2, ceil_mode=True)))
         x = self.prelu5(self.dense5(columns_first(x)))
-        return self.dense6_2(x), self.dense6_3(x), self.dense6_1(x).softmax(dim=1)[:, 1]
+        return torch.cat((self.dense6_1(x).softmax(dim=1)[:, 1:], self.dense6_2(x), self.dense6_3(x)), dim=1)
 
 
 def columns_first(x: Tensor) -> Tensor:
@@ -99,8 +99,8 @@ class FaceDetector(nn.Module):
 
     Returns boxes [n, 4] (x1, y1, x2, y2), scores [n] in 0..1 and landmarks [n, 5, 2] (x, y of the left eye, right eye, nose and the
     corners of the mouth, as one sees them), float32, in pixels; n is 0 when there is no face. `min_face` is the side in pixels of
-    the smallest face to look for, `thresholds` the probabilities that pass the three nets, `shrink` the ratio of two pyramid levels.
-    Weights are random until `pretrained` loads them.
+    the smallest face to look for, `thresholds` the probabilities that pass the three nets, `shrink` the ratio of two pyramid
+    levels. Weights are random until `pretrained` loads them.
     """
 
     def __init__(self, height: int, width: int, min_face: int = 20, thresholds=(0.6, 0.7, 0.7), shrink: float = 0.709):
@@ -135,30 +135,26 @@ class FaceDetector(nn.Module):
 
     def propose(self, pixels: Tensor) -> Tensor:
         """Square boxes [n, 4] that may hold a face."""
-        levels = [self.pnet(F.adaptive_avg_pool2d(pixels, size)) for size in self.level_sizes]
-        shifts, scores = (torch.cat(parts) for parts in zip(*levels, strict=True))
-        passed = passing(scores, self.thresholds[0])
-        scores, shifts, windows, offsets = take(passed, scores, shifts, self.windows, self.level_offsets)
-        kept = nms(windows + offsets, scores, 0.5)
-        scores, shifts, windows = take(kept, scores, shifts, windows)
-        shifts, windows = take(nms(windows, scores, 0.7), shifts, windows)
-        sides = windows[:, 2:] - windows[:, :2]
-        return squared(windows + shifts * torch.cat((sides, sides), dim=1))
+        answers = torch.cat([self.pnet(F.adaptive_avg_pool2d(pixels, size)) for size in self.level_sizes])
+        answers, windows, offsets = take(passing(answers, self.thresholds[0]), answers, self.windows, self.level_offsets)
+        answers, windows = take(nms(windows + offsets, probability(answers), 0.5), answers, windows)
+        answers, windows = take(nms(windows, probability(answers), 0.7), answers, windows)
+        return squared(shifted(windows, answers, extra=0))
 
     def refine(self, pixels: Tensor, boxes: Tensor) -> Tensor:
         """Those of the square boxes [n, 4] that pass RNet, moved to where it sees the face, square again."""
-        shifts, scores = self.rnet(self.crop(pixels, boxes, 24))
-        scores, shifts, boxes = take(passing(scores, self.thresholds[1]), scores, shifts, boxes)
-        shifts, boxes = take(nms(boxes, scores, 0.7), shifts, boxes)
-        return squared(shifted(boxes, shifts))
+        answers = self.rnet(self.crop(pixels, boxes, 24))
+        answers, boxes = take(passing(answers, self.thresholds[1]), answers, boxes)
+        answers, boxes = take(nms(boxes, probability(answers), 0.7), answers, boxes)
+        return squared(shifted(boxes, answers))
 
     def output(self, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Faces among the square boxes [n, 4]: boxes, scores, landmarks."""
-        shifts, marks, scores = self.onet(self.crop(pixels, boxes, 48))
-        scores, shifts, marks, boxes = take(passing(scores, self.thresholds[2]), scores, shifts, marks, boxes)
-        corners, sides = boxes[:, :2], boxes[:, 2:] - boxes[:, :2] + 1
-        marks = marks.unflatten(1, (2, 5)).transpose(1, 2) * sides.unsqueeze(1) + corners.unsqueeze(1) - 1
-        boxes = shifted(boxes, shifts)
+        answers = self.onet(self.crop(pixels, boxes, 48))
+        answers, boxes = take(passing(answers, self.thresholds[2]), answers, boxes)
+        first, last = boxes.unsqueeze(1).split(2, dim=2)
+        marks = answers.narrow(1, 5, 10).unflatten(1, (2, 5)).transpose(1, 2) * (last - first + 1) + first - 1
+        boxes, scores = shifted(boxes, answers), probability(answers)
         return take(nms(boxes, scores, 0.7), boxes, scores, marks)
 
     def crop(self, pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
@@ -187,9 +183,14 @@ def level_windows(size: tuple[int, int], scale: float) -> Tensor:
     return torch.cat((((corners + 1) / scale).floor(), ((corners + PNET_WINDOW) / scale).floor()), dim=1)
 
 
-def passing(scores: Tensor, threshold: float) -> Tensor:
-    """Indices [m] of the scores [n] that reach the threshold."""
-    return (scores >= threshold).nonzero().squeeze(1)
+def probability(answers: Tensor) -> Tensor:
+    """The first column of a net's answers [n, ...]: [n]."""
+    return answers.select(1, 0)
+
+
+def passing(answers: Tensor, threshold: float) -> Tensor:
+    """Indices [m] of the answers [n, ...] whose probability reaches the threshold."""
+    return (probability(answers) >= threshold).nonzero().squeeze(1)
 
 
 def take(indices: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -197,15 +198,17 @@ def take(indices: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.index_select(0, indices) for tensor in tensors)
 
 
-def shifted(boxes: Tensor, shifts: Tensor) -> Tensor:
-    """Boxes [n, 4] with each edge moved by shifts [n, 4], counted in box sides."""
-    sides = boxes[:, 2:] - boxes[:, :2] + 1
-    return boxes + shifts * torch.cat((sides, sides), dim=1)
+def shifted(boxes: Tensor, answers: Tensor, extra: int = 1) -> Tensor:
+    """Boxes [n, 4] with each edge moved as the answers [n, ...] say, in sides of the box, which are `extra` pixels longer."""
+    first, last = boxes.split(2, dim=1)
+    sides = last - first + extra
+    return boxes + answers.narrow(1, 1, 4) * torch.cat((sides, sides), dim=1)
 
 
 def squared(boxes: Tensor) -> Tensor:
     """Boxes [n, 4] grown along their shorter side, around their centres."""
-    sides = boxes[:, 2:] - boxes[:, :2]
+    first, last = boxes.split(2, dim=1)
+    sides = last - first
     longest = sides.amax(dim=1, keepdim=True)
-    corners = boxes[:, :2] + (sides - longest) * 0.5
-    return torch.cat((corners, corners + longest), dim=1)
+    corner = first + (sides - longest) * 0.5
+    return torch.cat((corner, corner + longest), dim=1)

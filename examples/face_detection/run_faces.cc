@@ -6,7 +6,6 @@
 // custom operators that the program calls, opened in the order given. Prints one line of JSON: boxes, scores and landmarks in
 // pixels, the milliseconds of each of the N timed runs with their median, and the session's counters.
 #include <ATen/ATen.h>
-#include <tenure/session/session.h>
 
 #include <algorithm>
 #include <chrono>
@@ -20,6 +19,8 @@
 #include <string>
 #include <vector>
 
+#include "tenure/session/session.h"
+
 namespace {
 
 struct Arguments {
@@ -32,7 +33,11 @@ struct Arguments {
 Arguments parse(const std::vector<std::string>& words) {
   const char* usage = "usage: run_faces MODEL.pt2 PHOTO.rgb HEIGHT WIDTH [--library PATH]... [--runs N]";
   if (words.size() < 4 || words.size() % 2 != 0) throw std::invalid_argument(usage);
-  Arguments arguments{.model = words[0], .photo = words[1], .height = std::stoll(words[2]), .width = std::stoll(words[3])};
+  Arguments arguments;
+  arguments.model = words[0];
+  arguments.photo = words[1];
+  arguments.height = std::stoll(words[2]);
+  arguments.width = std::stoll(words[3]);
   for (size_t i = 4; i < words.size(); i += 2) {
     if (words[i] == "--library") {
       arguments.load.custom_op_libraries.push_back(words[i + 1]);
@@ -85,15 +90,11 @@ nlohmann::json find_faces(const Arguments& arguments) {
   }
   const tenure::Stats stats = session.stats();
   const std::vector<at::Tensor> faces = session.run(photo);
-  return {{"boxes", to_json(faces.at(0))},
-          {"scores", to_json(faces.at(1))},
-          {"landmarks", to_json(faces.at(2))},
-          {"milliseconds", milliseconds},
-          {"median_milliseconds", median(milliseconds)},
-          {"standing_bytes", stats.standing_bytes},
-          {"leased_bytes", stats.leased_bytes},
-          {"fresh_bytes", stats.fresh_bytes},
-          {"last_run_allocations", stats.last_run_allocations}};
+  const nlohmann::json counts = {{"engine_blocks", stats.engine_blocks},   {"aten_blocks", stats.aten_blocks},
+                                 {"standing_bytes", stats.standing_bytes}, {"leased_bytes", stats.leased_bytes},
+                                 {"fresh_bytes", stats.fresh_bytes},       {"allocations", stats.last_run_allocations}};
+  return {{"boxes", to_json(faces.at(0))}, {"scores", to_json(faces.at(1))}, {"landmarks", to_json(faces.at(2))},
+          {"milliseconds", milliseconds},  {"median", median(milliseconds)}, {"counts", counts}};
 }
 
 }  // namespace

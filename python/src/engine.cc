@@ -2,6 +2,7 @@
 #include "tenure/engine/engine.h"
 
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
@@ -21,6 +22,25 @@ void register_engine(nb::module_& m) {
           "options", [](const Engine& engine) { return engine.spec().options; }, "As given to tenure.compile.")
       .def_prop_ro("inputs", [](const Engine& engine) { return describe_bindings(engine.spec().inputs); })
       .def_prop_ro("outputs", [](const Engine& engine) { return describe_bindings(engine.spec().outputs); })
+      .def(
+          "set_output_tensors_as_unowned",
+          [](Engine& engine, bool unowned, std::optional<size_t> output) {
+            if (output)
+              engine.set_output_tensors_as_unowned(*output, unowned);
+            else
+              engine.set_output_tensors_as_unowned(unowned);
+          },
+          nb::arg("unowned"), nb::kw_only(), nb::arg("output") = nb::none(),
+          "Unowned outputs are the caller's: each run gives them memory that nobody holds. Owned ones keep their memory from run "
+          "to\n"
+          "run. For all outputs, or the one with index `output`. Acts from the next run on. Raises Error (invalid argument), and\n"
+          "changes nothing, if an output that leaves the program would become owned, or the index is out of range.")
+      .def(
+          "are_output_tensors_unowned",
+          [](const Engine& engine, std::optional<size_t> output) {
+            return output ? engine.are_output_tensors_unowned(*output) : engine.are_output_tensors_unowned();
+          },
+          nb::kw_only(), nb::arg("output") = nb::none(), "Whether all outputs are unowned, or the one with index `output`.")
       .def("__repr__", [](const Engine& engine) {
         const EngineSpec& spec = engine.spec();
         return concat("<tenure engine ", spec.name, ": ", spec.backend, ", ", spec.inputs.size(), " inputs, ", spec.outputs.size(),

@@ -11,7 +11,7 @@ namespace nb = nanobind;
 namespace tenure::python {
 
 std::optional<c10::IValue> to_ivalue(PyObject* object) {
-  if (THPVariable_Check(object)) return c10::IValue(THPVariable_Unpack(object));
+  if (THPVariable_CheckExact(object)) return c10::IValue(THPVariable_Unpack(object));
   if (object == Py_None) return c10::IValue();
   if (PyBool_Check(object)) return c10::IValue(object == Py_True);
   if (PyLong_Check(object)) {
@@ -27,6 +27,7 @@ std::optional<c10::IValue> to_ivalue(PyObject* object) {
     if (!text) nb::raise_python_error();
     return c10::IValue(std::string(text, static_cast<size_t>(size)));
   }
+  if (THPVariable_Check(object)) return c10::IValue(THPVariable_Unpack(object));  // a subclass; asking runs Python code
   return std::nullopt;
 }
 

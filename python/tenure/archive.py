@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import sympy
 import torch
 from sympy.printing.repr import srepr
-from torch._export.serde.serialize import _TORCH_TO_SERIALIZE_DTYPE
+from torch._export.serde.serialize import _TORCH_TO_SERIALIZE_DTYPE, SerializeError
 from torch.export.pt2_archive._package import PT2ArchiveWriter, _package_exported_programs
 
+from .atomic_file import replacing
 from .compile import Artifact, EngineArtifact
 from .engine_spec import Binding, EngineSpec, Size
-from .errors import Error
+from .errors import Error, error_context
 
 FORMAT_VERSION = 1
 TENURE_VERSION = "0.1.0"
@@ -31,64 +30,23 @@ BLOB_RECORD = "data/tenure/engines/{}.blob"
 
 
 def write_archive(artifact: Artifact, path: str | os.PathLike[str], progress: Callable[[str, int, int], None] | None = None) -> None:
-    """Writes the file whole or not at all: a temporary file in the same folder takes the path's place when it is complete and on disk.
+    """Writes the file whole or not at all (see atomic_file.replacing).
 
-    `progress(what, done, total)` counts records. Raises Error if the folder does not exist or cannot be written.
+    `progress(what, done, total)` counts records. Raises Error if the folder does not exist or cannot be written, and for a result
+    type that torch.export has no name for.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise Error("invalid argument", "this is a folder; give the path of the file to write", [f"file {path}"])
-    try:
-        with _replacing(path) as file:
-            _write_records(artifact, file, progress or (lambda what, done, total: None))
-    except OSError as error:
-        code = "not found" if isinstance(error, FileNotFoundError) else "invalid argument"
-        raise Error(code, f"cannot write here: {error.strerror or error}", [f"file {path}"]) from error
-
-
-class _replacing:
-    """A binary file that becomes `path` when the block ends without an exception, and else never existed."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> BinaryIO:
-        self.file = tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=f".{self.path.name}.", suffix=".part", delete=False)
-        return self.file
-
-    def __exit__(self, kind, value, traceback) -> None:
-        try:
-            if kind is None:
-                self.file.flush()
-                os.fchmod(self.file.fileno(), 0o666 & ~_umask())
-                os.fsync(self.file.fileno())
-                os.replace(self.file.name, self.path)
-        finally:
-            self.file.close()
-            Path(self.file.name).unlink(missing_ok=True)
-        if kind is None:
-            _sync_folder(self.path.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replacing(path) as file, error_context(f"file {os.fspath(path)}"):
+        _write_records(artifact, file, progress or (lambda what, done, total: None))
 
 
 def _write_records(artifact: Artifact, file: BinaryIO, progress: Callable[[str, int, int], None]) -> None:
     total = len(artifact.engines) + 2
     with PT2ArchiveWriter(file) as writer:
         progress("program", 0, total)
-        _package_exported_programs(writer, artifact.exported_program)
+        try:
+            _package_exported_programs(writer, artifact.exported_program)
+        except (NotImplementedError, SerializeError) as error:
+            raise Error("unsupported", f"torch.export cannot write the program: {error}") from error
         progress("manifest", 1, total)
         writer.write_string(MANIFEST_RECORD, json.dumps(manifest(artifact), indent=1))
         for done, engine in enumerate(artifact.engines, start=2):

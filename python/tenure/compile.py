@@ -18,7 +18,7 @@ from .node_facts import is_compute, operator_names
 from .part import Part
 from .partition import Partitioning, normalize_operators, partition
 from .prepare import decompose, export
-from .rewrite import drop_unused_weights, replace_by_engine
+from .rewrite import drop_unused_weights, replace_by_engines
 from .sizes import UnknownSize, input_bindings, output_bindings
 
 Progress = Callable[[str, int, int], None]
@@ -144,15 +144,17 @@ class _Lowering:
         self.parts += [
             PartReport(backend.name, _computing(rejection.nodes), reason=rejection.reason) for rejection in found.rejections
         ]
+        compiled: list[tuple[Part, EngineSpec]] = []
         for done, part in enumerate(found.parts):
             self.tell(f"compile {backend.name}", done, len(found.parts))
             outcome = self.compile_part(backend, options, part)
             if isinstance(outcome, EngineArtifact):
-                self.program = replace_by_engine(self.program, part, outcome.spec)
+                compiled.append((part, outcome.spec))
                 self.engines.append(outcome)
                 self.parts.append(PartReport(backend.name, _computing(part.nodes), engine=outcome.spec.name))
             else:
                 self.parts.append(PartReport(backend.name, _computing(part.nodes), reason=outcome))
+        replace_by_engines(self.program.graph, compiled)
 
     def partition_for(self, backend: Backend) -> Partitioning:
         def why_not(node: Node) -> str | None:

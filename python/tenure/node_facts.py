@@ -5,11 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable
 
+import sympy
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
-from torch.fx.experimental.symbolic_shapes import is_concrete_int, statically_known_true
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols, is_concrete_int, statically_known_true
 
 aten = torch.ops.aten
 
@@ -81,10 +82,11 @@ def is_dense(node: Node) -> bool:
     return True
 
 
-def has_data_dependent_size(node: Node) -> bool:
-    """A size of the result follows from the data of an earlier tensor."""
-    sizes = (size for tensor in tensors_of(node) for size in tensor.shape if isinstance(size, torch.SymInt))
-    return any(torch.fx.experimental.symbolic_shapes.free_unbacked_symbols(size) for size in sizes)
+def data_dependent_sizes(nodes: Iterable[Node]) -> set[sympy.Symbol]:
+    """Symbols in the sizes of their tensors, or in their numbers, whose values follow from the data of earlier tensors."""
+    sizes = [size for node in nodes for tensor in tensors_of(node) for size in tensor.shape]
+    sizes += [node.meta["val"] for node in nodes if isinstance(node.meta.get("val"), torch.SymInt)]
+    return {symbol for size in sizes if isinstance(size, torch.SymInt) for symbol in free_unbacked_symbols(size)}
 
 
 def operator_names(target: torch._ops.OpOverload) -> tuple[str, str]:
@@ -102,7 +104,7 @@ def why_no_engine_takes(node: Node) -> str | None:
     if node.target._schema.is_mutable:
         return "it writes into its arguments"
     for tag, reason in _REFUSED_TAGS.items():
-        if tag in node.target.tags:
+        if tag in node.target.tags and not (tag is torch.Tag.nondeterministic_seeded and _drops_nothing(node)):
             return reason
     if node.meta.get("unbacked_bindings"):
         return "the size of its result depends on data"
@@ -116,10 +118,16 @@ def why_no_engine_takes(node: Node) -> str | None:
     return None
 
 
+def _drops_nothing(node: Node) -> bool:
+    """The only randomness of attention is dropout, which inference does without."""
+    arguments = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False)) | node.kwargs
+    names = {argument.name for argument in node.target._schema.arguments}
+    return "dropout_p" in names and arguments.get("dropout_p", 0.0) == 0.0
+
+
 _REFUSED_TAGS = {
     torch.Tag.nondeterministic_seeded: "it draws random numbers",
     torch.Tag.data_dependent_output: "its result depends on data",
-    torch.Tag.dynamic_output_shape: "the size of its result depends on data",
 }
 
 

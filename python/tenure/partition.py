@@ -1,6 +1,7 @@
 """Which nodes of a program become parts for engines.
 
 Stages: a backend's own verdict per node; torch.fx's CapabilityBasedPartitioner; then what it leaves open:
+  - it walks from the outputs: what could have run in an earlier part moves there;
   - it puts unrelated nodes into one part, so each part is split into those that wait for the same inputs;
   - views at a part's border, which are free as PyTorch operators and copies as engine outputs, are peeled off;
   - a node that needs a number which its part cannot derive stays a PyTorch operator, and the partitioner runs again;
@@ -22,7 +23,7 @@ from torch.fx.passes.operator_support import OperatorSupportBase
 
 from .errors import Error
 from .node_facts import (
-    has_data_dependent_size,
+    data_dependent_sizes,
     input_free_nodes,
     is_compute,
     is_dense,
@@ -130,7 +131,7 @@ def _cuts(program: ExportedProgram, takes: set[Node], given: set[Node]) -> list[
     """Connected sets of nodes in graph order, borders peeled. `given` are nodes that every part has for nothing."""
     order = {node: index for index, node in enumerate(program.graph.nodes)}
     partitioner = CapabilityBasedPartitioner(program.graph_module, _Takes(takes), allows_single_node_partition=True)
-    work = deque(set(proposal.nodes) for proposal in partitioner.propose_partitions())
+    work = deque(_hoisted(program, [set(proposal.nodes) for proposal in partitioner.propose_partitions()], given))
     cuts = []
     while work:
         nodes = work.popleft()
@@ -144,6 +145,24 @@ def _cuts(program: ExportedProgram, takes: set[Node], given: set[Node]) -> list[
         elif nodes:
             cuts.append(sorted(nodes, key=order.__getitem__))
     return sorted(cuts, key=lambda nodes: order[nodes[0]])
+
+
+def _hoisted(program: ExportedProgram, parts: list[set[Node]], given: set[Node]) -> list[set[Node]]:
+    """Moves each node whose arguments all come from one earlier part into that part.
+
+    The partitioner walks from the outputs, so a branch that runs beside what an engine cannot take (the second head of a detector)
+    ends up behind it: its engine would wait, and take the large tensors of the trunk as inputs.
+    """
+    owner = {node: index for index, part in enumerate(parts) for node in part}
+    for node in program.graph.nodes:
+        tensors = [arg for arg in node.all_input_nodes if not is_symbolic_number(arg) and arg not in given]
+        sources = {owner.get(arg) for arg in tensors}
+        if node in owner and len(sources) == 1 and None not in sources and owner[node] not in sources:
+            if data_dependent_sizes(node.all_input_nodes) <= data_dependent_sizes(tensors):  # else its numbers come from elsewhere
+                parts[owner[node]].remove(node)
+                owner[node] = sources.pop()
+                parts[owner[node]].add(node)
+    return parts
 
 
 def _border_inputs(nodes: Collection[Node], given: set[Node]) -> frozenset[Node]:
@@ -205,7 +224,7 @@ def _why_not_worth_it(nodes: Sequence[Node], min_block_size: int) -> str | None:
         return f"{len(computing)} compute operators, fewer than min_block_size={min_block_size}"
     if not any(is_tensor(node) for node in border_outputs(nodes)):
         return "nothing uses its results"
-    if all(has_data_dependent_size(node) for node in computing) and not any(_is_heavy(node) for node in computing):
+    if all(data_dependent_sizes([node]) for node in computing) and not any(_is_heavy(node) for node in computing):
         return "element-wise arithmetic on sizes that depend on data, for which an engine would plan anew in nearly every run"
     return None
 

@@ -9,9 +9,10 @@ import sympy
 import torch
 from torch._ops import HigherOrderOperator
 from torch.export import ExportedProgram
-from torch.fx import Node
+from torch.fx import Graph, Node
 
 from .errors import Error
+from .node_facts import is_compute, is_operator, is_tensor, is_view, weight_tensors
 from .part import expression
 
 _KEPT_META = ("val", "unbacked_bindings")
@@ -39,7 +40,9 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     # What these check was settled when the graph was traced; as users of a tensor they would only tie it to a part's border.
     for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
         program.graph.erase_node(node)
+    _drop_copies(program.graph)
     _share_sizes(program)
+    _mark_small_integers(program)
     program.graph.eliminate_dead_code()
     return program
 
@@ -79,3 +82,26 @@ def _share_sizes(program: ExportedProgram) -> None:
             for dim, size in enumerate(map(expression, value.shape)):
                 if isinstance(size, sympy.Expr):
                     first.setdefault(size, (node, dim))
+
+
+def _drop_copies(graph: Graph) -> None:
+    """Removes the copies that stand for dropout and contiguous() in inference, where nobody could tell the copy from the original."""
+    if any(is_operator(node) and node.target._schema.is_mutable for node in graph.nodes):
+        return
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.clone.default):
+        original = node.args[0]
+        made_here = is_operator(original) and not is_view(original) and is_tensor(original)
+        private = len(original.users) == 1 or all(is_compute(user) for user in node.users)
+        if made_here and private and node.meta["val"].stride() == original.meta["val"].stride():
+            node.replace_all_uses_with(original)
+            graph.erase_node(node)
+
+
+def _mark_small_integers(program: ExportedProgram) -> None:
+    """`fits_int32` on the int64 weights that do (position tables, say), for backends that compute int64 in int32."""
+    weights = weight_tensors(program)
+    for node in program.graph.find_nodes(op="placeholder"):
+        tensor = weights.get(node.name)
+        if tensor is not None and tensor.dtype == torch.int64 and tensor.numel():
+            low, high = torch.aminmax(tensor)
+            node.meta["fits_int32"] = bool(low >= -(2**31) and high < 2**31)

@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputSpec, SymIntArgument, TensorArgument
 from torch.fx import Graph, Node
-from torch.fx.passes.tools_common import stable_topological_sort
 
 from .engine_spec import EngineSpec
 from .part import Part
 
 
-def replace_by_engine(program: ExportedProgram, part: Part, spec: EngineSpec) -> ExportedProgram:
-    """`program` with one call of the engine in place of the part's nodes. Changes the graph of `program`, which is used up."""
-    graph = program.graph
-    with graph.inserting_after(part.nodes[-1]):
-        call = graph.call_function(torch.ops.tenure.call_engine.default, (list(part.inputs), spec.name))
-    call.meta["val"] = [_dense(node) for node in part.outputs]
-    after = call
-    for index, node in enumerate(part.outputs):
-        with graph.inserting_after(after):
-            after = graph.call_function(operator.getitem, (call, index))
-        after.meta["val"] = call.meta["val"][index]
-        inside = set(part.nodes)
-        node.replace_all_uses_with(after, delete_user_cb=lambda user, inside=inside: user not in inside)
-    for node in reversed(part.nodes):
-        graph.erase_node(node)
-    stable_topological_sort(program.graph_module)
+def replace_by_engines(graph: Graph, parts: Sequence[tuple[Part, EngineSpec]]) -> None:
+    """Puts one call of its engine in place of each part's nodes."""
+    successor: dict[Node, Node] = {}
+    for part, spec in parts:
+        inputs = [successor.get(node, node) for node in part.inputs]
+        with graph.inserting_after(part.nodes[-1]):
+            call = graph.call_function(torch.ops.tenure.call_engine.default, (inputs, spec.name))
+        call.meta["val"] = [_dense(node) for node in part.outputs]
+        for index, node in enumerate(part.outputs):
+            with graph.inserting_after(call):
+                successor[node] = graph.call_function(operator.getitem, (call, index))
+            successor[node].meta["val"] = call.meta["val"][index]
+            node.replace_all_uses_with(successor[node], delete_user_cb=lambda user, inside=frozenset(part.nodes): user not in inside)
+        for node in reversed(part.nodes):
+            graph.erase_node(node)
+    _sort(graph)
     graph.eliminate_dead_code()
-    return program
+
+
+def _sort(graph: Graph) -> None:
+    """Arguments before users, and else the order that the nodes have."""
+    nodes = list(graph.nodes)
+    place = {node: index for index, node in enumerate(nodes)}
+    missing = {node: len(node.all_input_nodes) for node in nodes}
+    ready = [place[node] for node in nodes if not missing[node]]
+    heapify(ready)
+    last = None
+    while ready:
+        node = nodes[heappop(ready)]
+        if last is not None:
+            last.append(node)
+        last = node
+        for user in node.users:
+            missing[user] -= 1
+            if not missing[user]:
+                heappush(ready, place[user])
 
 
 def _dense(node: Node) -> torch.Tensor:

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 import torch
-from torch._subclasses import FakeTensorMode
-from torch.export import ExportedProgram
 from torch.fx import Interpreter, Node
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from .engine_spec import Binding, Size, dimension_symbol
+from .fresh_sizes import FreshSizes
 from .part import Part, expression
 
 
@@ -71,40 +69,19 @@ def _substitute(size: Size, known: Mapping[sympy.Expr, sympy.Symbol]) -> Size | 
 
 def _retraced_sizes(part: Part) -> list[list[Size]]:
     """Runs the part on tensors without data whose variable dimensions are symbols of their own."""
-    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
-    symbols: dict[sympy.Expr, torch.SymInt] = {}
-    inputs = [_fresh_input(mode, tensor, symbols) for _, tensor in _inputs(part)]
-    buffers = {name: mode.from_tensor(tensor) for name, tensor in part.program.state_dict.items()}
-    arguments = iter(inputs)
-    ordered = [buffers[name] if name in buffers else next(arguments) for name in _placeholder_names(part.program)]
+    fresh = FreshSizes()
+    arguments = [fresh.tensor(node.meta["val"]) for node in part.program.graph.find_nodes(op="placeholder")]
     try:
-        with mode, torch.no_grad():
-            outputs = Interpreter(part.program.graph_module).run(*ordered)
+        with fresh.tracing():
+            outputs = Interpreter(part.program.graph_module).run(*arguments)
     except Exception as error:
-        raise UnknownSize(str(error)) from error
+        raise UnknownSize(f"the sizes of its outputs cannot be traced: {error}") from error
     known = _input_dimensions(part)
-    renamed = {symbol.node.expr: known[size] for size, symbol in symbols.items()}
+    renamed = {symbol.node.expr: known[size] for size, symbol in fresh.symbols.items() if size in known}
     sizes = [[_substitute(expression(size), renamed) for size in tensor.shape] for tensor in outputs]
-    if any(size is None for row in sizes for size in row):
+    if fresh.fixed() or any(size is None for row in sizes for size in row):
         raise UnknownSize("a size of an output does not follow from the sizes of the inputs")
     return sizes
-
-
-def _placeholder_names(program: ExportedProgram) -> list[str]:
-    return [node.name for node in program.graph.find_nodes(op="placeholder")]
-
-
-def _fresh_input(mode: FakeTensorMode, tensor: torch.Tensor, symbols: dict[sympy.Expr, torch.SymInt]) -> torch.Tensor:
-    sizes = []
-    for size in map(expression, tensor.shape):
-        if isinstance(size, sympy.Expr) and size not in symbols:
-            # A hint that no fixed size of a model is likely to equal keeps comparisons from specializing.
-            vector = torch.empty(10007 + 2 * len(symbols), device="meta")
-            context = StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC])
-            symbols[size] = mode.from_tensor(vector, symbolic_context=context).shape[0]
-        sizes.append(symbols.get(size, size))
-    with mode:
-        return torch.empty(sizes, dtype=tensor.dtype, device=tensor.device)
 
 
 def _check_agreement(

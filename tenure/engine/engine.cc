@@ -1,0 +1,128 @@
+#include "tenure/engine/engine.h"
+
+#include <charconv>
+#include <utility>
+
+#include "tenure/base/error.h"
+
+namespace tenure {
+namespace {
+
+/// What the symbol i<input>_<dim> speaks of.
+struct InputDim {
+  size_t input = 0;
+  size_t dim = 0;
+};
+
+std::optional<InputDim> parse_symbol(std::string_view symbol) {
+  if (!symbol.starts_with('i')) return std::nullopt;
+  const char* const end = symbol.data() + symbol.size();
+  InputDim parsed;
+  const auto [underscore, input_error] = std::from_chars(symbol.data() + 1, end, parsed.input);
+  if (input_error != std::errc() || underscore == end || *underscore != '_') return std::nullopt;
+  const auto [rest, dim_error] = std::from_chars(underscore + 1, end, parsed.dim);
+  if (dim_error != std::errc() || rest != end) return std::nullopt;
+  return parsed;
+}
+
+void check_symbols(const EngineSpec& spec, const std::vector<Binding>& bindings, std::string_view role) {
+  for (const Binding& binding : bindings) {
+    for (const Expr& size : binding.sizes) {
+      for (const std::string& symbol : size.symbols()) {
+        const std::optional<InputDim> place = parse_symbol(symbol);
+        const bool exists = place && place->input < spec.inputs.size() && place->dim < spec.inputs[place->input].sizes.size();
+        check(exists, ErrorCode::kBadFile, "engine \"", spec.name, "\": ", role, " \"", binding.name, "\": the size ",
+              size.to_string(), " uses ", symbol, ", which is no dimension of an input of this engine");
+      }
+    }
+  }
+}
+
+Expr::Lookup lookup_in(std::span<const at::Tensor> inputs) {
+  return [inputs](std::string_view symbol) -> std::optional<int64_t> {
+    const InputDim place = parse_symbol(symbol).value();
+    return inputs[place.input].size(static_cast<int64_t>(place.dim));
+  };
+}
+
+}  // namespace
+
+Engine::Engine(EngineSpec spec, std::unique_ptr<CompiledEngine> compiled)
+    : spec_(std::move(spec)),
+      input_guards_(make_guards(spec_, BindingRole::kInput)),
+      compiled_(std::move(compiled)),
+      ownership_(spec_.outputs.size()) {
+  check_symbols(spec_, spec_.inputs, "input");
+  check_symbols(spec_, spec_.outputs, "output");
+}
+
+std::vector<int64_t> Engine::output_sizes(size_t index, std::span<const at::Tensor> inputs) const {
+  check_output(index);
+  check(inputs.size() == input_guards_.size(), ErrorCode::kInvalidArgument, "engine \"", spec_.name, "\": expected ",
+        input_guards_.size(), " inputs, got ", inputs.size());
+  for (size_t input = 0; input < inputs.size(); ++input) input_guards_[input].check_fits(inputs[input]);
+
+  const Expr::Lookup lookup = lookup_in(inputs);
+  const Binding& output = spec_.outputs[index];
+  std::vector<int64_t> sizes;
+  sizes.reserve(output.sizes.size());
+  for (const Expr& expr : output.sizes) {
+    const std::optional<int64_t> size = expr.evaluate(lookup);
+    check(size.has_value() && *size >= 0, ErrorCode::kInvalidArgument, "engine \"", spec_.name, "\": output ", index, " \"",
+          output.name, "\": the size ", expr.to_string(), " has no valid value for these inputs",
+          size ? concat(" (", *size, ")") : std::string());
+    sizes.push_back(*size);
+  }
+  return sizes;
+}
+
+void Engine::check_output(size_t output) const {
+  check(output < spec_.outputs.size(), ErrorCode::kInvalidArgument, "engine \"", spec_.name, "\": output ", output,
+        " is out of range; it has ", spec_.outputs.size(), " outputs");
+}
+
+void Engine::check_may_change(size_t output, bool unowned) const {
+  const std::string& through = ownership_[output].escapes_through;
+  check(unowned || through.empty(), ErrorCode::kInvalidArgument, "engine \"", spec_.name, "\": output ", output, " \"",
+        spec_.outputs[output].name, "\" cannot be owned by the engine: it escapes (", through,
+        "), so its holder would see it overwritten by the next run");
+}
+
+void Engine::set_output_tensors_as_unowned(bool unowned) {
+  const std::lock_guard lock(mutex_);
+  for (size_t output = 0; output < ownership_.size(); ++output) check_may_change(output, unowned);
+  for (OutputOwnership& output : ownership_) output.unowned = unowned;
+  ownership_version_.fetch_add(1, std::memory_order_release);
+}
+
+void Engine::set_output_tensors_as_unowned(size_t output, bool unowned) {
+  check_output(output);
+  const std::lock_guard lock(mutex_);
+  check_may_change(output, unowned);
+  ownership_[output].unowned = unowned;
+  ownership_version_.fetch_add(1, std::memory_order_release);
+}
+
+bool Engine::are_output_tensors_unowned() const {
+  const std::lock_guard lock(mutex_);
+  for (const OutputOwnership& output : ownership_) {
+    if (!output.unowned) return false;
+  }
+  return true;
+}
+
+bool Engine::are_output_tensors_unowned(size_t output) const {
+  check_output(output);
+  const std::lock_guard lock(mutex_);
+  return ownership_[output].unowned;
+}
+
+void Engine::set_output_escapes(size_t output, std::string reason) {
+  check_output(output);
+  check(!reason.empty(), ErrorCode::kInternal, "an output escapes through something: say what");
+  const std::lock_guard lock(mutex_);
+  ownership_[output] = {.unowned = true, .escapes_through = std::move(reason)};
+  ownership_version_.fetch_add(1, std::memory_order_release);
+}
+
+}  // namespace tenure

@@ -10,10 +10,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "tenure/engine/binding.h"
 #include "tenure/graph/block.h"
 
 namespace tenure {
@@ -24,7 +26,8 @@ class EngineContext {
   virtual ~EngineContext() = default;
 
   /// Binds contiguous memory to input or output `index`. The caller keeps the tensor's memory alive until the next bind of the same
-  /// index or the context's end. dtype and rank equal the binding's. No copy is made; binding the same memory and sizes again is cheap.
+  /// index or the context's end. dtype and rank equal the binding's. No copy is made; binding the same memory and sizes again is
+  /// cheap.
   virtual void bind_input(size_t index, const at::Tensor& tensor) = 0;
   virtual void bind_output(size_t index, const at::Tensor& tensor) = 0;
 
@@ -49,8 +52,13 @@ class Backend {
 };
 
 /// The public handle of an engine in a program; shared by all sessions of the program. Thread-safe.
+///
+/// Who owns an output's memory (RFC #3985). *Unowned*: the caller gets it, so each run writes into memory that nobody else holds.
+/// *Owned*: it is the engine's standing buffer, overwritten by the next run. By default an output is unowned if and only if it
+/// escapes from the program; sessions follow a change at their next run.
 class Engine {
  public:
+  /// Throws Error(kBadFile) if a size of the spec speaks of an input or dimension that is not there.
   Engine(EngineSpec spec, std::unique_ptr<CompiledEngine> compiled);
 
   const EngineSpec& spec() const { return spec_; }
@@ -59,12 +67,39 @@ class Engine {
   /// Sizes of output `index` for these inputs. Throws Error(kInvalidArgument) if the inputs do not fit the spec.
   std::vector<int64_t> output_sizes(size_t index, std::span<const at::Tensor> inputs) const;
 
-  // The ownership switches of RFC #3985 (set_output_tensors_as_unowned and so on) follow in this class; they are the session
-  // layer's author's.
+  /// All outputs at once, or one. Making a non-escaping output unowned is allowed (it costs a slot instead of a standing buffer).
+  /// Throws Error(kInvalidArgument) and changes nothing if `unowned` is false for an output that escapes, or `output` is out of
+  /// range.
+  void set_output_tensors_as_unowned(bool unowned);
+  void set_output_tensors_as_unowned(size_t output, bool unowned);
+
+  /// True if all outputs are unowned.
+  bool are_output_tensors_unowned() const;
+  bool are_output_tensors_unowned(size_t output) const;
+
+  /// The ownership analysis's finding, told once when the program loads: output `output` leaves the program, through what `reason`
+  /// says ("returned as output 0 through %view"). The output becomes unowned and must stay so.
+  void set_output_escapes(size_t output, std::string reason);
+
+  /// Grows whenever an answer of are_output_tensors_unowned may have changed; read it before each run instead of the answers.
+  uint64_t ownership_version() const { return ownership_version_.load(std::memory_order_acquire); }
 
  private:
+  struct OutputOwnership {
+    bool unowned = false;
+    std::string escapes_through;  // empty: stays inside the program
+  };
+
+  void check_output(size_t output) const;
+  void check_may_change(size_t output, bool unowned) const;  // with mutex_ held
+
   EngineSpec spec_;
+  std::vector<BindingGuard> input_guards_;
   std::unique_ptr<CompiledEngine> compiled_;
+
+  mutable std::mutex mutex_;
+  std::vector<OutputOwnership> ownership_;  // guarded by mutex_
+  std::atomic<uint64_t> ownership_version_{0};
 };
 
 }  // namespace tenure

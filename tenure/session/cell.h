@@ -53,10 +53,14 @@ class CellPool {
   ~CellPool();
 
   /// Memory for `bytes`, in a cell that nobody holds; a new cell is made, or a free one that is too small replaced, when there is
-  /// none. Null when `max_cells` are held already or there is no memory. `made` tells that a cell had to be made.
-  void* acquire(size_t bytes, size_t max_cells, bool& made);
-  /// Makes sure that a free cell of that size exists, within `max_cells`.
-  void reserve(size_t bytes, size_t max_cells);
+  /// none. Null when `max_cells` are held already or there is no memory.
+  void* acquire(size_t bytes, size_t max_cells);
+  /// Allocate-ahead: if the last acquire() found every cell held, makes the next one now, behind the run's work.
+  void allocate_ahead(size_t max_cells);
+
+  /// Its cells are slots: what they hold leaves, or may leave, to the caller.
+  void mark_leased() { leased_ = true; }
+  bool leased() const { return leased_; }
 
   size_t bytes() const;
   size_t cells() const { return cells_.size(); }
@@ -66,6 +70,7 @@ class CellPool {
   Cell* find_free(size_t bytes, Cell**& too_small);
 
   std::vector<Cell*> cells_;
+  bool leased_ = false;
   size_t ahead_ = 0;  // bytes of the last request that found every cell held; 0 if it found one
 };
 

@@ -11,7 +11,8 @@ namespace tenure {
 /// Serves the requests of one replay from the frame's arena and cells.
 class ReplayScope final : public MemoryScope {
  public:
-  ReplayScope(const PreparedRun& run, Cells& cells, int max_cells) : run_(run), cells_(cells), max_cells_(static_cast<size_t>(max_cells)) {}
+  ReplayScope(const PreparedRun& run, Cells& cells, int max_cells)
+      : run_(run), cells_(cells), max_cells_(static_cast<size_t>(max_cells)) {}
 
   /// The requests that follow are those of `call`.
   void enter(const PreparedCall& call);
@@ -40,7 +41,7 @@ class ReplayScope final : public MemoryScope {
   int next_ = 0;           // ordinal of the next request of the call
   int scratch_frees_ = 0;  // of the call so far
   bool inside_ = false;
-  bool strayed_ = false;   // the call asked for something else than observed
+  bool strayed_ = false;  // the call asked for something else than observed
   bool off_ = false;
   int64_t ordinary_requests_ = 0;
   int64_t ordinary_bytes_ = 0;

@@ -1,9 +1,9 @@
 // tenure/session/frame.h: everything that one run in flight may write: arena, cells, engine contexts, prepared calls.
 #pragma once
 
-#include <cstdint>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "tenure/session/cell.h"
@@ -38,12 +38,11 @@ class Cells {
   explicit Cells(size_t nodes) : pools_(nodes) {}
   CellPool& pool(int node, int ordinal);
 
-  /// Sums over all pools.
+  /// Calls visit(const CellPool&) for every pool.
   template <typename Visit>
   void for_each(const Visit& visit) const {
-    for (size_t node = 0; node < pools_.size(); ++node)
-      for (size_t ordinal = 0; ordinal < pools_[node].size(); ++ordinal)
-        visit(static_cast<int>(node), static_cast<int>(ordinal), *pools_[node][ordinal]);
+    for (const auto& of_node : pools_)
+      for (const auto& pool : of_node) visit(*pool);
   }
 
  private:
@@ -54,6 +53,7 @@ class Cells {
 struct Frame {
   explicit Frame(const Program& program) : contexts(program.graph().nodes.size()), cells(program.graph().nodes.size()) {}
 
+  std::mutex busy;          // held by the run under way; who reads the cells' sums takes it too
   EngineContexts contexts;  // by node
   Arena arena;
   Cells cells;

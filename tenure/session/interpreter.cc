@@ -13,7 +13,8 @@ void interpret_operator(const Node& node, const OperatorCall& call, Registers& r
   const auto& parameters = call.op.schema().arguments();
   torch::jit::Stack stack;
   stack.reserve(call.arguments.size());
-  for (size_t i = 0; i < call.arguments.size(); ++i) stack.push_back(materialize(call.arguments[i], *parameters[i].type(), registers));
+  for (size_t i = 0; i < call.arguments.size(); ++i)
+    stack.push_back(materialize(call.arguments[i], *parameters[i].type(), registers));
   call_operator(call.op, stack);
   store_results(node, stack, registers);
 }
@@ -70,8 +71,8 @@ std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registe
 }
 
 void store_results(const Node& node, torch::jit::Stack& stack, Registers& registers) {
-  check(stack.size() >= node.outputs.size(), ErrorCode::kBadFile, node.target, " returned ", stack.size(), " results, but the file names ",
-        node.outputs.size());
+  check(stack.size() >= node.outputs.size(), ErrorCode::kBadFile, node.target, " returned ", stack.size(),
+        " results, but the file names ", node.outputs.size());
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     const NodeOutput& output = node.outputs[i];
     if (!output.is_list) {

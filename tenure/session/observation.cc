@@ -66,7 +66,8 @@ void Observer::record(ValueId value, const c10::IValue& content) {
     return;
   }
   const at::Tensor& tensor = content.toTensor();
-  record.plain = tensor.defined() && tensor.layout() == at::kStrided && tensor.has_storage() && !tensor.is_conj() && !tensor.is_neg();
+  record.plain =
+      tensor.defined() && tensor.layout() == at::kStrided && tensor.has_storage() && !tensor.is_conj() && !tensor.is_neg();
   record.origin = Origin::kElsewhere;
   if (!record.plain) return;
   record.sizes = tensor.sizes().vec();
@@ -86,10 +87,10 @@ void Observer::record(ValueId value, const c10::IValue& content) {
   }
 }
 
-Observation Observer::finish(const std::vector<at::Tensor>& outputs, std::string signature) {
-  for (const at::Tensor& output : outputs) {
-    if (!output.defined() || !output.has_storage()) continue;
-    if (const auto found = live_.find(output.storage().data()); found != live_.end())
+Observation Observer::finish(const std::vector<c10::IValue>& outputs, std::string signature) {
+  for (const c10::IValue& output : outputs) {
+    if (!output.isTensor() || !output.toTensor().has_storage()) continue;
+    if (const auto found = live_.find(output.toTensor().storage().data()); found != live_.end())
       observation_.requests[static_cast<size_t>(found->second)].returned = true;
   }
   observation_.signature = std::move(signature);

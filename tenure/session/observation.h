@@ -1,4 +1,5 @@
-// tenure/session/observation.h: what the first run of a signature shows: every allocation of every operator, and where each value lies.
+// tenure/session/observation.h: what the first run of a signature shows: every allocation of every operator, and where each value
+// lies.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,10 +20,10 @@ struct Request {
   int node = 0;
   plan::Bytes bytes = 0;
   plan::Time begin = 0;
-  plan::Time end = -1;      // when it was freed on the running thread within the run; -1 if it was not
-  bool scratch = false;     // freed before its node was done
-  int frees_before = 0;     // how much scratch of the node had been freed when the request came
-  bool returned = false;    // memory of a user output
+  plan::Time end = -1;    // when it was freed on the running thread within the run; -1 if it was not
+  bool scratch = false;   // freed before its node was done
+  int frees_before = 0;   // how much scratch of the node had been freed when the request came
+  bool returned = false;  // memory of a user output
 };
 
 /// Where a value was seen to lie, and how.
@@ -44,7 +45,8 @@ struct ValueRecord {
   int64_t storage_offset = 0;           // in elements
   at::ScalarType dtype = at::kFloat;
   plan::Bytes storage_bytes = 0;
-  bool plain = true;  // a dense tensor without conjugate or negative bit: a tensor of these sizes over that memory is the same value
+  bool plain =
+      true;  // a dense tensor without conjugate or negative bit: a tensor of these sizes over that memory is the same value
 };
 
 struct Observation {
@@ -64,8 +66,8 @@ class Observer final : public MemoryScope {
   void enter_node(int node);
   /// After the node's call, its results in `registers`.
   void leave_node(const Registers& registers);
-  /// After all registers but the outputs' were released: `outputs` are the tensors that leave.
-  Observation finish(const std::vector<at::Tensor>& outputs, std::string signature);
+  /// After all registers were emptied: `outputs` are what leaves to the caller.
+  Observation finish(const std::vector<c10::IValue>& outputs, std::string signature);
 
   void* serve(size_t) override { return nullptr; }
   void allocated(void* p, size_t bytes) override;

@@ -158,7 +158,8 @@ bool is_elided(const Program& program, const Plan& plan, size_t index) {
   for_each_input(node, look);
   for_each_output(node, look);
   if (!fixed) return false;
-  // What is left: arithmetic on sizes and assertions about them, and views of fixed memory. An operator that writes memory must run.
+  // What is left: arithmetic on sizes and assertions about them, and views of fixed memory. An operator that writes memory must
+  // run.
   if (plan.observation.of_node[index].second > 0) return false;
   bool writes = false;
   size_t k = 0;

@@ -1,10 +1,12 @@
-// tenure/session/plan.h: for one signature, where the memory of every request comes from. Immutable; shared by the frames of a session.
+// tenure/session/plan.h: for one signature, where the memory of every request comes from. Immutable; shared by the frames of a
+// session.
 #pragma once
 
 #include <memory>
 #include <vector>
 
 #include "tenure/plan/plan.h"
+#include "tenure/session/explain.h"
 #include "tenure/session/observation.h"
 
 namespace tenure {
@@ -35,11 +37,14 @@ struct Plan {
   plan::Bytes arena_bytes = 0;
 };
 
-/// Decides from what was seen. Pure but for reading the engines' ownership switches. Throws Error(kInternal) if the layout fails its
-/// check.
+/// Decides from what was seen. Pure but for reading the engines' ownership switches. Throws Error(kInternal) if the layout fails
+/// its check.
 std::shared_ptr<const Plan> make_plan(const Program& program, Observation observation);
 
-/// Whether a replay runs node `node`, or its results are all fixed and it changes nothing.
+/// The program's owners, refined by what a plan's observation showed; `plan` may be null.
+Explanation explain(const Program& program, const Plan* plan);
+
+/// Whether a replay leaves node `node` out: its results are all fixed and it neither writes memory nor checks content.
 bool is_elided(const Program& program, const Plan& plan, size_t node);
 
 }  // namespace tenure

@@ -48,6 +48,10 @@ class Preparation {
     storages_.resize(requests.size());
     for (size_t r = 0; r < requests.size(); ++r) {
       const Placement& placement = run_->plan->placements[r];
+      if (placement.kind == Placement::Kind::kSlot) {
+        const int node = requests[r].node;
+        run_->slots.emplace_back(node, static_cast<int>(r) - run_->plan->observation.of_node[static_cast<size_t>(node)].first);
+      }
       if (placement.kind != Placement::Kind::kArena) continue;
       void* address = arena + placement.offset;
       run_->addresses[r] = address;
@@ -60,7 +64,10 @@ class Preparation {
   void make_fixed_values() {
     for (size_t v = 0; v < graph_.values.size(); ++v) {
       const ValueRecord& seen = run_->plan->observation.values[v];
-      if (run_->plan->modes[v] != ValueMode::kFixed) continue;
+      if (run_->plan->modes[v] != ValueMode::kFixed) {
+        run_->varying.push_back(ValueId(v));
+        continue;
+      }
       c10::IValue& fixed = run_->registers[v];
       if (seen.origin == Origin::kNumber) {
         fixed = seen.number;
@@ -95,8 +102,8 @@ class Preparation {
       const NodeOutput& output = node.outputs[i];
       for (size_t k = 0; k < output.values.size(); ++k) {
         if (!output.values[k].valid()) continue;
-        call.results.push_back({output.values[k], static_cast<int>(i), output.is_list ? static_cast<int>(k) : -1,
-                                is_fixed(output.values[k])});
+        call.results.push_back(
+            {output.values[k], static_cast<int>(i), output.is_list ? static_cast<int>(k) : -1, is_fixed(output.values[k])});
       }
     }
     return call;
@@ -117,8 +124,8 @@ class Preparation {
 
 }  // namespace
 
-std::unique_ptr<PreparedRun> prepare(const Program& program, std::shared_ptr<const Plan> plan, char* arena, const Registers& weights,
-                                     const std::vector<std::vector<ValueId>>& release_after) {
+std::unique_ptr<PreparedRun> prepare(const Program& program, std::shared_ptr<const Plan> plan, char* arena,
+                                     const Registers& weights, const std::vector<std::vector<ValueId>>& release_after) {
   return Preparation(program, std::move(plan), arena, weights).run(release_after);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "tenure/engine/engine.h"
@@ -16,8 +17,8 @@ struct Frame;
 /// A result of a call: where it is on the stack, and whether it must be the fixed tensor that consumers already hold.
 struct PreparedResult {
   ValueId value;
-  int position = 0;   // on the stack; an engine's output number
-  int element = -1;   // of the list at `position`; -1: no list
+  int position = 0;  // on the stack; an engine's output number
+  int element = -1;  // of the list at `position`; -1: no list
   bool fixed = false;
 };
 
@@ -25,28 +26,44 @@ struct PreparedResult {
 struct PreparedCall {
   int node = 0;
   NodeKind kind = NodeKind::kOperator;
-  bool varies = false;                   // its requests are served by cells, whatever their number and size
-  const OperatorCall* call = nullptr;    // kOperator
-  ScalarFunction scalar = nullptr;       // kScalar
-  const Engine* engine = nullptr;        // kEngine
-  std::vector<c10::IValue> arguments;    // fixed ones filled in; kEngine: the inputs
-  std::vector<int> patched;              // positions in `arguments` that are looked up in each run
+  bool varies = false;                 // its requests are served by cells, whatever their number and size
+  const OperatorCall* call = nullptr;  // kOperator
+  ScalarFunction scalar = nullptr;     // kScalar
+  const Engine* engine = nullptr;      // kEngine
+  std::vector<c10::IValue> arguments;  // fixed ones filled in; kEngine: the inputs
+  std::vector<int> patched;            // positions in `arguments` that are looked up in each run
   std::vector<PreparedResult> results;
-  std::vector<ValueId> released;         // registers read for the last time here
-  int first_request = 0, requests = 0;   // in the plan
+  std::vector<ValueId> released;        // registers read for the last time here
+  int first_request = 0, requests = 0;  // in the plan
 };
 
 /// A plan bound to one frame's arena. Used by the frame's thread only.
 struct PreparedRun {
   std::shared_ptr<const Plan> plan;
-  Registers registers;               // fixed values stay in it; the others come and go in each run
+  Registers registers;  // fixed values stay in it; the others come and go in each run
   std::vector<PreparedCall> calls;
-  std::vector<void*> addresses;      // by request: where the arena serves it; null for other placements
+  std::vector<void*> addresses;            // by request: where the arena serves it; null for other placements
+  std::vector<ValueId> varying;            // values in ValueMode::kRegister
+  std::vector<std::pair<int, int>> slots;  // node and order of the requests that are placed in slots
 };
 
-/// Builds tensors over the frame's arena (which is at least plan->arena_bytes large) and the calls that use them. `weights` holds the
-/// graph's inputs other than the user's. All storages refer to the arena without owning it.
-std::unique_ptr<PreparedRun> prepare(const Program& program, std::shared_ptr<const Plan> plan, char* arena, const Registers& weights,
-                                     const std::vector<std::vector<ValueId>>& release_after);
+/// Empties the registers that a run filled, at its end, however it ends.
+class RegisterCleaner {
+ public:
+  explicit RegisterCleaner(PreparedRun& run) : run_(run) {}
+  ~RegisterCleaner() {
+    for (ValueId value : run_.varying) run_.registers[value.index] = c10::IValue();
+  }
+  RegisterCleaner(const RegisterCleaner&) = delete;
+  RegisterCleaner& operator=(const RegisterCleaner&) = delete;
+
+ private:
+  PreparedRun& run_;
+};
+
+/// Builds tensors over the frame's arena (which is at least plan->arena_bytes large) and the calls that use them. `weights` holds
+/// the graph's inputs other than the user's. All storages refer to the arena without owning it.
+std::unique_ptr<PreparedRun> prepare(const Program& program, std::shared_ptr<const Plan> plan, char* arena,
+                                     const Registers& weights, const std::vector<std::vector<ValueId>>& release_after);
 
 }  // namespace tenure

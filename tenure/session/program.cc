@@ -14,7 +14,8 @@ void open_libraries(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     // Never closed: the dispatcher keeps pointers into it.
     void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-    check(library != nullptr, ErrorCode::kNotFound, "cannot open the custom-operator library ", path, ": ", library ? "" : dlerror());
+    check(library != nullptr, ErrorCode::kNotFound, "cannot open the custom-operator library ", path, ": ",
+          library ? "" : dlerror());
   }
 }
 
@@ -55,7 +56,8 @@ std::shared_ptr<const Program> Program::load(const std::string& path, const Load
 
 void Program::load_engines() {
   for (EngineRecord& record : file_.engines) {
-    check(engines_.emplace(record.spec.name, load_engine(record)).second, ErrorCode::kBadFile, "two engines are named ", record.spec.name);
+    check(engines_.emplace(record.spec.name, load_engine(record)).second, ErrorCode::kBadFile, "two engines are named ",
+          record.spec.name);
   }
 }
 
@@ -84,9 +86,9 @@ std::shared_ptr<Engine> Program::find_engine(const Node& node) const {
   const auto found = engines_.find(node.target);
   check(found != engines_.end(), ErrorCode::kBadFile, "calls the engine ", node.target, ", which the file does not hold");
   const EngineSpec& spec = found->second->spec();
-  check(node.inputs.size() == spec.inputs.size() && node.outputs.size() == spec.outputs.size(), ErrorCode::kBadFile, "calls the engine ",
-        node.target, " with ", node.inputs.size(), " inputs and ", node.outputs.size(), " outputs, but it has ", spec.inputs.size(), " and ",
-        spec.outputs.size());
+  check(node.inputs.size() == spec.inputs.size() && node.outputs.size() == spec.outputs.size(), ErrorCode::kBadFile,
+        "calls the engine ", node.target, " with ", node.inputs.size(), " inputs and ", node.outputs.size(),
+        " outputs, but it has ", spec.inputs.size(), " and ", spec.outputs.size());
   for (const NamedArgument& input : node.inputs) {
     check(input.value.is_value(), ErrorCode::kBadFile, "passes the engine ", node.target, " something other than a tensor");
   }

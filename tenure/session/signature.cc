@@ -67,19 +67,21 @@ class Validator {
     }
     const Value& value = graph_.value(input.value);
     if (value.kind != ValueKind::kTensor) {
-      const bool fits = value.kind == ValueKind::kSymInt ? given.isInt() : value.kind == ValueKind::kSymBool ? given.isBool()
-                                                                                                            : given.isDouble();
+      const bool fits = value.kind == ValueKind::kSymInt    ? given.isInt()
+                        : value.kind == ValueKind::kSymBool ? given.isBool()
+                                                            : given.isDouble();
       require(fits, "expected a number of the kind it was exported with, got ", describe_kind(given));
       return;
     }
     require(given.isTensor() && given.toTensor().defined(), "expected a tensor, got ", describe_kind(given));
     if (!value.meta) return;
     const at::Tensor& tensor = given.toTensor();
-    require(tensor.layout() == at::kStrided, "expected a dense (strided) tensor, got layout ", tensor.layout(), "; call .to_dense()");
+    require(tensor.layout() == at::kStrided, "expected a dense (strided) tensor, got layout ", tensor.layout(),
+            "; call .to_dense()");
     require(tensor.scalar_type() == value.meta->dtype, "expected dtype ", value.meta->dtype, ", got ", tensor.scalar_type(),
             "; convert it with .to()");
-    require(tensor.device().type() == value.meta->device.type(), "expected a tensor on ", value.meta->device.type(), ", got one on ",
-            tensor.device().type());
+    require(tensor.device().type() == value.meta->device.type(), "expected a tensor on ", value.meta->device.type(),
+            ", got one on ", tensor.device().type());
     require(tensor.dim() == static_cast<int64_t>(value.meta->sizes.size()), "expected ", value.meta->sizes.size(),
             " dimensions, got ", tensor.dim(), " (sizes ", tensor.sizes(), ")");
   }
@@ -119,7 +121,8 @@ class Validator {
       const auto expected = expr.evaluate([&](std::string_view symbol) { return lookup(symbol); });
       if (const auto symbol = expr.symbol()) check_range(std::string(*symbol), d, size);
       require(!expected || *expected == size, "dimension ", d, " is ", size, ", but must be ", *expected,
-              expr.constant() ? std::string(", the size it was exported with") : concat(" = ", expr.to_string(), " as the other sizes are"));
+              expr.constant() ? std::string(", the size it was exported with")
+                              : concat(" = ", expr.to_string(), " as the other sizes are"));
     }
   }
 
@@ -150,8 +153,8 @@ void describe(std::span<const IValue> inputs, Signature& signature) {
       const at::Tensor& tensor = input.toTensor();
       const auto device = tensor.device();
       words.push_back(static_cast<int64_t>(tensor.scalar_type()) | static_cast<int64_t>(device.type()) << 8 |
-                      static_cast<int64_t>(static_cast<uint8_t>(device.index())) << 16 | static_cast<int64_t>(tensor.layout()) << 24 |
-                      tensor.dim() << 32);
+                      static_cast<int64_t>(static_cast<uint8_t>(device.index())) << 16 |
+                      static_cast<int64_t>(tensor.layout()) << 24 | tensor.dim() << 32);
       if (tensor.layout() != at::kStrided) continue;
       words.insert(words.end(), tensor.sizes().begin(), tensor.sizes().end());
       words.insert(words.end(), tensor.strides().begin(), tensor.strides().end());

@@ -24,11 +24,12 @@ struct SignatureHash {
   size_t operator()(const Signature& signature) const noexcept { return signature.hash; }
 };
 
-/// Describes `inputs` in `signature`, whose memory is reused. Anything but tensors, numbers, strings and None is marked by its type.
+/// Describes `inputs` in `signature`, whose memory is reused. Anything but tensors, numbers, strings and None is marked by its
+/// type.
 void describe(std::span<const c10::IValue> inputs, Signature& signature);
 
-/// Throws Error(kInvalidArgument) unless the flat user inputs fit the program: number, kind, dtype, rank, sizes, device, layout, and
-/// each symbol's range. Names the input, the dimension, what was given and what is allowed.
+/// Throws Error(kInvalidArgument) unless the flat user inputs fit the program: number, kind, dtype, rank, sizes, device, layout,
+/// and each symbol's range. Names the input, the dimension, what was given and what is allowed.
 void validate_inputs(const Graph& graph, std::span<const c10::IValue> inputs);
 
 /// "f32[1, 3, 224, 224], 7".

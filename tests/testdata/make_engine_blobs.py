@@ -87,6 +87,26 @@ class Identity(torch.nn.Module):
         return x, x + 1
 
 
+class IdentityAlone(torch.nn.Module):
+    def forward(self, x):
+        return x
+
+
+class Copy(torch.nn.Module):
+    """Compilers drop the clone."""
+
+    def forward(self, x):
+        return x.clone(), x + 1
+
+
+class Views(torch.nn.Module):
+    """Outputs that would share memory if nobody told the engine where to write."""
+
+    def forward(self, x):
+        positive = x.relu()
+        return positive, positive.reshape(-1), x.unsqueeze(0)
+
+
 class Casts(torch.nn.Module):
     """One input and one output of each small dtype."""
 
@@ -120,6 +140,9 @@ PARTS = {
     "dynamic_sum": Part(Sum(), (torch.zeros(5, WIDTH),), ((0,),), ((),)),
     "scalar_input": Part(ScalarInput(), (torch.zeros(3, 4), torch.zeros(()))),
     "identity": Part(Identity(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"), ("i0_0", "4"))),
+    "identity_alone": Part(IdentityAlone(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"),)),
+    "copy": Part(Copy(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"), ("i0_0", "4"))),
+    "views": Part(Views(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"), ("4*i0_0",), ("1", "i0_0", "4"))),
     "casts": Part(
         Casts(),
         (

@@ -13,8 +13,9 @@ from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
 from ..errors import Error
-from ..node_facts import is_getitem, is_operator, is_view, tensors_of
+from ..node_facts import is_getitem, is_operator, tensors_of
 from .base import Backend
+from .openvino_integers import why_integers_differ
 from .openvino_operators import OperatorTable, convert, operands
 
 _TYPES = {
@@ -31,13 +32,10 @@ _TYPES = {
 # Float32 stays float32 (some CPUs would get bfloat16), and one request at a time is what a program runs.
 _DEFAULTS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
-# The CPU plugin computes int64 in int32. These yield positions in a tensor, which fit.
-_INT64_POSITIONS = {"argmax", "argmin", "max", "min", "topk", "sort", "arange"}
-
-
 class OpenVinoBackend(Backend):
-    """Takes dense float, int32, uint8, int8 and bool tensors on the CPU; int64 where it is an index or a size.
+    """Takes float and bool operators on the CPU, and those on integers whose results agree with PyTorch's (openvino_integers.py).
 
+    Differs from PyTorch where a NaN meets max, min, clamp or relu.
     Options are OpenVINO's own properties for `compile_model`, as strings: {"INFERENCE_NUM_THREADS": "2"}.
     """
 
@@ -58,11 +56,7 @@ class OpenVinoBackend(Backend):
                     return f"a tensor on {tensor.device}"
                 if tensor.dtype not in _TYPES or tensor.layout != torch.strided:
                     return f"a tensor of {tensor.dtype}, {tensor.layout}"
-        results = tensors_of(node)
-        counts = node.target._opname in _INT64_POSITIONS and not any(t.dtype == torch.int64 for o in operands(node) for t in tensors_of(o))
-        if any(tensor.dtype == torch.int64 for tensor in results) and not (is_view(node) or counts):
-            return "OpenVINO computes int64 in int32"
-        return self._table.verdict(node).refusal
+        return why_integers_differ(node) or self._table.verdict(node).refusal
 
     def full_options(self, options: Mapping[str, str]) -> dict[str, str]:
         known = set(self._core.get_property("CPU", "SUPPORTED_PROPERTIES"))

@@ -16,6 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.passes.shape_prop import _extract_tensor_metadata
 from torch.utils import _pytree as pytree
 
+from ..fresh_sizes import FreshSizes
 from ..node_facts import is_getitem
 
 _frontend = None
@@ -73,20 +74,23 @@ class OperatorTable:
         return node.target in self._whole or self._support.is_node_supported({}, node)
 
     def _expand(self, node: Node) -> GraphModule:
-        values = [operand.meta["val"] for operand in operands(node)]
-        with torch.no_grad(), fake_mode(values):
+        fresh = FreshSizes()
+        values = [_anew(fresh, operand.meta["val"]) for operand in operands(node)]
+        with fresh.tracing():
             module = make_fx(_calling(node), decomposition_table=self._table)(*values)
+        if fixed := fresh.fixed():
+            raise ValueError(f"it would hold only for {', '.join(fixed)}")
         module.graph.eliminate_dead_code()
         return _described(module)
+
+
+def _anew(fresh: FreshSizes, value: torch.Tensor | torch.SymInt) -> torch.Tensor | torch.SymInt | int:
+    return fresh.tensor(value) if isinstance(value, torch.Tensor) else fresh.number(value)
 
 
 def operands(node: Node) -> list[Node]:
     """The nodes a node takes, tensors before numbers, each once."""
     return sorted(node.all_input_nodes, key=lambda arg: not isinstance(arg.meta["val"], torch.Tensor))
-
-
-def fake_mode(values):
-    return next(value.fake_mode for value in values if isinstance(value, torch.Tensor))
 
 
 def _calling(node: Node) -> Callable:

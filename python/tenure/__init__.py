@@ -1,0 +1,18 @@
+"""Tenure: an ownership-aware runtime for hybrid inference programs.
+
+program = tenure.compile(model, (example,)); result = program(tensor)
+program.save("model.pt2"); program = tenure.load("model.pt2"); print(program.explain())
+"""
+
+import torch as _torch  # noqa: F401  # loads the libraries that the extension is linked against
+
+from . import runtime
+from ._tenure import __version__
+from .entry import (
+    compile,
+    load,
+)  # `compile` the function hides the submodule of that name, which `from tenure.compile import` finds
+from .errors import Error
+from .program import Program
+
+__all__ = ["Error", "Program", "__version__", "compile", "load", "runtime"]

@@ -1,0 +1,118 @@
+"""A program, ready to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from . import _tenure
+from .errors import Error
+from .report import Explanation, Stats, explanation_from
+from .stored_file import StoredFile
+from .structure import CallStructure, ValueSpec
+
+
+class SessionOptions(TypedDict, total=False):
+    """How a program runs: `session_options` of tenure.compile and tenure.load."""
+
+    max_frames: int  # runs in flight at once, 4 unless told; a further caller waits. Each has its own memory.
+    max_plans: int  # input shapes that a frame keeps a memory plan for, 16 unless told; the least recently used goes first
+    max_output_slots: int  # buffers that a frame keeps for one output, 64 unless told; beyond that results are plain allocations
+
+
+class Program:
+    """A program that tenure.compile or tenure.load made. Thread-safe: calls in several threads run at once.
+
+    A result never changes while anybody holds it, a view of it, or a NumPy or DLPack alias of it, whatever runs later; and no copy
+    was made to achieve that. Results carry no gradients.
+    """
+
+    def __init__(self, native: _tenure.Program, file: StoredFile, path: str | None, session_options: SessionOptions | None = None):
+        """Use tenure.compile or tenure.load. `path` is where the user's file is, if there is one."""
+        self.path = path
+        self._native = native
+        self._file = file
+        self._session = _tenure.Session(native, **_checked(session_options))
+        self._run = self._session.run
+        self.inputs = [ValueSpec(**each) for each in native.inputs]
+        self.outputs = [ValueSpec(**each) for each in native.outputs]
+        self._structure: CallStructure | None = None
+        self._plain_args: int | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the program on the model's own arguments and returns the model's own result structure.
+
+        Keywords may come in any order. Each tensor must have the exported dtype and device, and sizes within the exported range;
+        see `inputs`. Raises Error: "invalid argument" for arguments that do not fit, and "operator", "engine" or "runtime
+        assertion" with the node's name when a step fails. The program stays usable after any of them.
+        """
+        if len(args) == self._plain_args and not kwargs:
+            return self._structure.unflatten(self._run(args))
+        structure = self._structure or self._read_structure()
+        return structure.unflatten(self._run(structure.flatten(args, kwargs)))
+
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
+        """Runs the program on its flat inputs, in the order of `inputs`, and returns its flat outputs.
+
+        Each is a torch.Tensor, None, or a number, as `inputs` and `outputs` say. Raises Error as a call does.
+        """
+        return self._run(inputs)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the program as one file that tenure.load, torch.export.load and C++ open.
+
+        The file appears whole or not at all: a temporary file in the same folder takes the path's place when it is on disk. Works
+        for loaded programs too, even if their file is gone by now. Raises Error if the path cannot be written.
+        """
+        self._file.copy_to(path)
+
+    def explain(self) -> Explanation:
+        """Who owns each value's memory, how many bytes, where and why. `print` it, or read `.values`.
+
+        Bytes and places are those of the input shapes that ran last, unknown before the first run.
+        """
+        return explanation_from(self._session.explain())
+
+    def stats(self) -> Stats:
+        """Counters: runs, plans, slots, standing and leased bytes, allocations of the last run."""
+        return Stats(**self._session.stats())
+
+    @property
+    def engines(self) -> Mapping[str, _tenure.Engine]:
+        """The compiled engines by name, in an order of no meaning. Their ownership switches act from the next run on."""
+        return self._native.engines
+
+    @property
+    def pre_allocated_outputs(self) -> bool:
+        """Whether memory is reused from run to run; tenure.runtime.enable_pre_allocated_outputs changes it for a while."""
+        return self._session.pre_allocated_outputs
+
+    @pre_allocated_outputs.setter
+    def pre_allocated_outputs(self, enabled: bool) -> None:
+        self._session.pre_allocated_outputs = bool(enabled)
+
+    def __repr__(self) -> str:
+        native = self._native
+        inputs = ", ".join(map(str, self.inputs))
+        return (
+            f"<tenure.Program {self.path or 'not saved'}: ({inputs}) -> {len(self.outputs)} outputs; "
+            f"{native.engine_blocks} engine blocks, {native.aten_blocks} aten blocks>"
+        )
+
+    def _read_structure(self) -> CallStructure:
+        """On the first call, not at load: types of the result may be registered after that, and `run` needs none of it."""
+        structure = CallStructure(self._native.in_spec, self._native.out_spec, self.inputs)
+        self._structure = structure
+        self._plain_args = structure.plain_args
+        return structure
+
+
+def _checked(options: SessionOptions | None) -> SessionOptions:
+    known = SessionOptions.__annotations__
+    for name, value in (options or {}).items():
+        if name not in known:
+            raise Error("invalid argument", f"session_options has no {name!r}; it takes {', '.join(known)}")
+        if not isinstance(value, int) or value < 1:
+            raise Error("invalid argument", f"session_options: {name} is {value!r}; it is a count of at least 1")
+    return options or {}

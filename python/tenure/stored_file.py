@@ -1,0 +1,61 @@
+"""The file that a program was made from, kept open."""
+
+from __future__ import annotations
+
+import json
+import os
+import weakref
+import zipfile
+from collections.abc import Iterator
+
+from .atomic_file import replacing
+from .errors import Error
+
+_CHUNK = 1 << 24  # bytes
+_MANIFEST = "data/tenure/manifest.json"
+
+
+class StoredFile:
+    """A program's file. It can be copied even when its name is gone or stands for another file. Thread-safe."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Opens the file. Raises Error(not found)."""
+        self.name = os.fspath(path)
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            code = "not found" if isinstance(error, FileNotFoundError) else "invalid argument"
+            raise Error(code, f"cannot be opened: {error.strerror}", [f"file {self.name}"]) from None
+        weakref.finalize(self, os.close, self._descriptor)
+        self._state = self._read_state()
+
+    def custom_op_libraries(self) -> list[str]:
+        """What the manifest names, or nothing if there is no manifest that can be read: loading will then say what is wrong."""
+        try:
+            with open(self._descriptor, "rb", closefd=False) as file, zipfile.ZipFile(file) as archive:
+                record = next(name for name in archive.namelist() if name.endswith(f"/{_MANIFEST}"))
+                return [str(name) for name in json.loads(archive.read(record)).get("custom_op_libraries", [])]
+        except Exception:
+            return []
+
+    def check_unchanged(self) -> None:
+        """Raises Error if the file was written to since it was opened."""
+        if self._read_state() != self._state:
+            raise Error("bad file", "it was changed while the program was in use; compile or load it again", [f"file {self.name}"])
+
+    def copy_to(self, path: str | os.PathLike[str]) -> None:
+        """Writes a copy, whole or not at all. Raises Error."""
+        with replacing(path) as target:
+            for chunk in self._chunks():
+                target.write(chunk)
+            self.check_unchanged()
+
+    def _chunks(self) -> Iterator[bytes]:
+        position = 0
+        while chunk := os.pread(self._descriptor, _CHUNK, position):
+            position += len(chunk)
+            yield chunk
+
+    def _read_state(self) -> tuple[int, int]:
+        state = os.fstat(self._descriptor)
+        return state.st_size, state.st_mtime_ns

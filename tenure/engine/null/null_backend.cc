@@ -1,0 +1,95 @@
+#include "tenure/engine/null/null_backend.h"
+
+#include <utility>
+
+#include "tenure/base/error.h"
+#include "tenure/engine/null/interpreter.h"
+
+namespace tenure {
+namespace {
+
+class NullContext final : public EngineContext {
+ public:
+  NullContext(const null::Interpreter& interpreter, const std::vector<BindingGuard>& inputs,
+              const std::vector<BindingGuard>& outputs)
+      : interpreter_(interpreter),
+        input_guards_(inputs),
+        output_guards_(outputs),
+        inputs_(inputs.size()),
+        outputs_(outputs.size()) {}
+
+  void bind_input(size_t index, const at::Tensor& tensor) override {
+    input_guards_.at(index).check_bindable(tensor);
+    inputs_[index] = tensor;
+  }
+
+  void bind_output(size_t index, const at::Tensor& tensor) override {
+    output_guards_.at(index).check_bindable(tensor);
+    outputs_[index] = tensor;
+  }
+
+  void enqueue() override {
+    check_all_bound(inputs_, input_guards_);
+    check_all_bound(outputs_, output_guards_);
+    const std::vector<at::Tensor> results = interpreter_.run(inputs_);
+    for (size_t index = 0; index < results.size(); ++index) {
+      const at::Tensor& result = results[index];
+      check(result.sizes() == outputs_[index].sizes() && result.scalar_type() == outputs_[index].scalar_type(), ErrorCode::kEngine,
+            output_guards_[index].label(), ": the program expects the sizes ", sizes_text(outputs_[index].sizes()),
+            ", the part computed ", result.scalar_type(), " ", sizes_text(result.sizes()));
+      outputs_[index].copy_(result);
+    }
+  }
+
+ private:
+  static void check_all_bound(const std::vector<at::Tensor>& tensors, const std::vector<BindingGuard>& guards) {
+    for (size_t index = 0; index < tensors.size(); ++index) {
+      check(tensors[index].defined(), ErrorCode::kInternal, guards[index].label(), " was not bound before the engine ran");
+    }
+  }
+
+  const null::Interpreter& interpreter_;
+  const std::vector<BindingGuard>& input_guards_;
+  const std::vector<BindingGuard>& output_guards_;
+  std::vector<at::Tensor> inputs_;
+  std::vector<at::Tensor> outputs_;
+};
+
+class NullEngine final : public CompiledEngine {
+ public:
+  NullEngine(const EngineSpec& spec, null::Interpreter interpreter)
+      : interpreter_(std::move(interpreter)),
+        inputs_(make_guards(spec, BindingRole::kInput)),
+        outputs_(make_guards(spec, BindingRole::kOutput)) {
+    check(interpreter_.input_count() == inputs_.size() && interpreter_.output_count() == outputs_.size(), ErrorCode::kBadFile,
+          "the manifest tells of ", inputs_.size(), " inputs and ", outputs_.size(), " outputs, the blob has ",
+          interpreter_.input_count(), " and ", interpreter_.output_count());
+  }
+
+  std::unique_ptr<EngineContext> make_context() override { return std::make_unique<NullContext>(interpreter_, inputs_, outputs_); }
+
+ private:
+  null::Interpreter interpreter_;
+  std::vector<BindingGuard> inputs_;
+  std::vector<BindingGuard> outputs_;
+};
+
+class NullBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "null"; }
+
+  std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob) override {
+    for (const Binding& output : spec.outputs) {
+      check(!output.aliases_input, ErrorCode::kUnsupported, "engine \"", spec.name, "\": output \"", output.name,
+            "\" is written into an input's memory, which null engines cannot do");
+    }
+    return with_context([&] { return concat("engine \"", spec.name, "\""); },
+                        [&] { return std::make_unique<NullEngine>(spec, null::Interpreter(read_archive(blob, "its blob"))); });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_null_backend() { return std::make_unique<NullBackend>(); }
+
+}  // namespace tenure
