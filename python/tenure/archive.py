@@ -1,8 +1,8 @@
 """Writes a compiled program as one file: a standard PT2 archive, with a manifest and the engines' blobs as extra records.
 
-    models/model.json, data/weights/, data/constants/    what torch.export.save writes, less the traces of the exporting machine
-    data/tenure/manifest.json                            the engines: bindings, sizes, options
-    data/tenure/engines/<name>.blob                      each engine in its backend's own format
+models/model.json, data/weights/, data/constants/    what torch.export.save writes, less the traces of the exporting machine
+data/tenure/manifest.json                            the engines: bindings, sizes, options
+data/tenure/engines/<name>.blob                      each engine in its backend's own format
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ MANIFEST_RECORD = "data/tenure/manifest.json"
 BLOB_RECORD = "data/tenure/engines/{}.blob"
 
 
-def write_archive(artifact: Artifact, path: str | os.PathLike[str], progress: Callable[[str, int, int], None] | None = None) -> None:
+def write_archive(
+    artifact: Artifact, path: str | os.PathLike[str], progress: Callable[[str, int, int], None] | None = None
+) -> None:
     """Writes the file whole or not at all (see atomic_file.replacing).
 
     `progress(what, done, total)` counts records. Raises Error if the folder does not exist or cannot be written, and for a result
@@ -74,7 +76,8 @@ def _engine(engine: EngineArtifact) -> dict:
         "blob_bytes": len(engine.blob),
         "inputs": _bindings(spec.inputs),
         "outputs": [
-            row | {"aliases_input": binding.aliases_input} for row, binding in zip(_bindings(spec.outputs), spec.outputs, strict=True)
+            row | {"aliases_input": binding.aliases_input}
+            for row, binding in zip(_bindings(spec.outputs), spec.outputs, strict=True)
         ],
         "options": dict(spec.options),
     }

@@ -91,7 +91,7 @@ def lower(
       progress: called as progress(what, done, total).
 
     A part that the backend fails to compile stays PyTorch operators, and `Artifact.report` says why. Raises Error for a model that
-    cannot be exported, control flow in the graph, an unknown backend, option or operator name. Not thread-safe (torch.export is not).
+    cannot be exported, control flow in the graph, an unknown backend, option or operator. Not thread-safe (torch.export is not).
     """
     backends = find_backends(backend)
     chosen = [(one, one.full_options(_options_for(one, backends, options))) for one in backends]

@@ -14,8 +14,8 @@ _OWN = {"aten", "prim", "prims", "tenure"}
 def libraries_of(program: ExportedProgram, named: Iterable[str]) -> list[str]:
     """`named`, then the Python modules that register the program's other custom operators, each once.
 
-    An operator made with torch.library.custom_op is registered by the module that defines it; any other is taken to be registered by
-    the package that its namespace is called after, if there is one (torchvision::nms by torchvision).
+    An operator made with torch.library.custom_op is registered by the module that defines it; any other is taken to be registered
+    by the package that its namespace is called after, if there is one (torchvision::nms by torchvision).
     """
     libraries = dict.fromkeys([named] if isinstance(named, str) else named)
     for node in program.graph.nodes:

@@ -43,7 +43,8 @@ class EngineSpec:
         values: dict[sympy.Symbol, int | torch.SymInt] = {}
         for index, (binding, sizes) in enumerate(zip(self.inputs, input_sizes, strict=True)):
             if len(binding.sizes) != len(sizes):
-                raise Error("invalid argument", f"input {binding.name} has rank {len(sizes)}, not {len(binding.sizes)}", [self.name])
+                message = f"input {binding.name} has rank {len(sizes)}, not {len(binding.sizes)}"
+                raise Error("invalid argument", message, [f"engine {self.name}"])
             values.update({dimension_symbol(index, dim): size for dim, size in enumerate(sizes)})
         return [[_evaluate(size, values) for size in binding.sizes] for binding in self.outputs]
 

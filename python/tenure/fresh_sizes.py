@@ -1,4 +1,4 @@
-"""Tensors without data whose variable sizes are symbols of a world of their own: tracing with them cannot fix a size of the program."""
+"""Tensors without data whose variable sizes are symbols of their own: tracing with them cannot fix a size of the program."""
 
 from __future__ import annotations
 

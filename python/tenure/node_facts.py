@@ -75,9 +75,8 @@ def is_dense(node: Node) -> bool:
     value = node.meta["val"]
     expected = 1
     for size, stride in zip(reversed(value.shape), reversed(value.stride()), strict=True):
-        if not is_concrete_int(size) or size != 1:
-            if not statically_known_true(stride == expected):
-                return False
+        if not (is_concrete_int(size) and size == 1) and not statically_known_true(stride == expected):
+            return False
         expected = expected * size
     return True
 
@@ -90,7 +89,7 @@ def data_dependent_sizes(nodes: Iterable[Node]) -> set[sympy.Symbol]:
 
 
 def operator_names(target: torch._ops.OpOverload) -> tuple[str, str]:
-    """"aten.sin" and "aten.sin.default"."""
+    """ "aten.sin" and "aten.sin.default"."""
     packet = f"{target.namespace}.{target._opname}"
     return packet, f"{packet}.{target._overloadname}"
 
@@ -146,7 +145,7 @@ def weight_tensors(program: ExportedProgram) -> dict[str, torch.Tensor]:
 
 
 def input_free_nodes(program: ExportedProgram, may_take: Iterable[Node]) -> set[Node]:
-    """Nodes among `may_take` that follow from weights and sizes alone. An engine computes them itself rather than take them as inputs."""
+    """Nodes among `may_take` that follow from weights and sizes alone: an engine computes them rather than take them as inputs."""
     candidates, weights = set(may_take), weight_tensors(program)
     known: set[Node] = {node for node in program.graph.nodes if node.op == "placeholder" and node.name in weights}
     free: set[Node] = set()

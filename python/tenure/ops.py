@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _library = torch.library.Library("tenure", "FRAGMENT")
 _library.define("call_engine(Tensor[] inputs, str engine) -> Tensor[]")
 
-_known: ContextVar[Mapping[str, EngineSpec]] = ContextVar("tenure_known_engines", default={})
+_known: ContextVar[Mapping[str, EngineSpec]] = ContextVar("tenure_known_engines")
 
 
 @contextmanager
 def known_engines(specs: Mapping[str, EngineSpec]) -> Iterator[None]:
-    """Within the block, tracing and fake tensors know the outputs of these engines. Engine names mean something in one program only."""
+    """Within the block, tracing knows the outputs of these engines, whose names mean something in one program only."""
     token = _known.set(specs)
     try:
         yield
@@ -45,7 +45,7 @@ def _run(inputs: Sequence[torch.Tensor], engine: str) -> list[torch.Tensor]:
 
 @torch.library.register_fake("tenure::call_engine", lib=_library)
 def _trace(inputs: Sequence[torch.Tensor], engine: str) -> list[torch.Tensor]:
-    spec = _known.get().get(engine)
+    spec = _known.get({}).get(engine)
     if spec is None:
         raise Error(
             "not found",

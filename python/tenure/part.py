@@ -1,7 +1,7 @@
 """A part: nodes of a program cut out for one engine, as an exported program of its own.
 
-The weights that the part uses are its buffers; its user inputs and outputs are the tensors that cross the border, all dense. Numbers
-that the nodes need (sizes) are computed inside, from the sizes of the part's own tensors: no number crosses the border.
+The weights that the part uses are its buffers; its user inputs and outputs are the tensors that cross the border, all dense.
+Numbers that the nodes need (sizes) are computed inside, from the sizes of the part's own tensors: no number crosses the border.
 """
 
 from __future__ import annotations

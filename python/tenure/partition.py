@@ -81,8 +81,8 @@ def _operator_name(name: object) -> str:
     if not isinstance(name, str) or not isinstance(found, torch._ops.OpOverload | torch._ops.OpOverloadPacket):
         raise Error(
             "invalid argument",
-            f"torch_executed_ops: no operator is called {name!r}; write it as 'aten.sin' or 'aten.sin.default', and import the library "
-            "that registers it first",
+            f"torch_executed_ops: no operator is called {name!r}; write it as 'aten.sin' or 'aten.sin.default', and import the "
+            "library that registers it first",
         )
     return text
 
@@ -107,7 +107,8 @@ def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], m
                 dropped.add(error.node)
         if not dropped:
             return Partitioning(parts, rejections, refused)
-        refused |= {operator_names(node.target)[1]: "it needs a size that its part cannot derive" for node in dropped if is_operator(node)}
+        underivable = "it needs a size that its part cannot derive"
+        refused |= {operator_names(node.target)[1]: underivable for node in dropped if is_operator(node)}
         takes -= _with_getitems(dropped)
 
 
@@ -157,11 +158,12 @@ def _hoisted(program: ExportedProgram, parts: list[set[Node]], given: set[Node])
     for node in program.graph.nodes:
         tensors = [arg for arg in node.all_input_nodes if not is_symbolic_number(arg) and arg not in given]
         sources = {owner.get(arg) for arg in tensors}
-        if node in owner and len(sources) == 1 and None not in sources and owner[node] not in sources:
-            if data_dependent_sizes(node.all_input_nodes) <= data_dependent_sizes(tensors):  # else its numbers come from elsewhere
-                parts[owner[node]].remove(node)
-                owner[node] = sources.pop()
-                parts[owner[node]].add(node)
+        if node not in owner or len(sources) != 1 or None in sources or owner[node] in sources:
+            continue
+        if data_dependent_sizes(node.all_input_nodes) <= data_dependent_sizes(tensors):  # else its numbers come from elsewhere
+            parts[owner[node]].remove(node)
+            owner[node] = sources.pop()
+            parts[owner[node]].add(node)
     return parts
 
 

@@ -24,7 +24,8 @@ def export(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
         with torch.no_grad():
             return torch.export.export(model, tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes)
     except Exception as error:  # torch.export raises many kinds
-        raise Error("invalid argument", f"torch.export cannot export the model: {error}", [f"model {type(model).__name__}"]) from error
+        where = [f"model {type(model).__name__}"]
+        raise Error("invalid argument", f"torch.export cannot export the model: {error}", where) from error
 
 
 def decompose(program: ExportedProgram) -> ExportedProgram:
@@ -85,7 +86,7 @@ def _share_sizes(program: ExportedProgram) -> None:
 
 
 def _drop_copies(graph: Graph) -> None:
-    """Removes the copies that stand for dropout and contiguous() in inference, where nobody could tell the copy from the original."""
+    """Removes copies (what dropout is in inference) where nobody could tell the copy from the original."""
     if any(is_operator(node) and node.target._schema.is_mutable for node in graph.nodes):
         return
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.clone.default):

@@ -27,7 +27,8 @@ def replace_by_engines(graph: Graph, parts: Sequence[tuple[Part, EngineSpec]]) -
             with graph.inserting_after(call):
                 successor[node] = graph.call_function(operator.getitem, (call, index))
             successor[node].meta["val"] = call.meta["val"][index]
-            node.replace_all_uses_with(successor[node], delete_user_cb=lambda user, inside=frozenset(part.nodes): user not in inside)
+            inside = frozenset(part.nodes)
+            node.replace_all_uses_with(successor[node], delete_user_cb=lambda user, inside=inside: user not in inside)
         for node in reversed(part.nodes):
             graph.erase_node(node)
     _sort(graph)
@@ -60,7 +61,7 @@ def _dense(node: Node) -> torch.Tensor:
 
 
 def drop_unused_weights(program: ExportedProgram) -> ExportedProgram:
-    """A program without the parameters, buffers and constants that no node uses, nor sample inputs. Validated by its constructor."""
+    """A program without the parameters, buffers and constants that no node uses, nor sample inputs; its constructor validates it."""
     kinds = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
     placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
     # A buffer that is only written keeps its placeholder: the signature must name what the program writes.

@@ -1,6 +1,7 @@
 #include "tenure/graph/operator.h"
 
 #include <ATen/core/List.h>
+#include <ATen/ScalarOps.h>
 #include <ATen/core/jit_type.h>
 
 #include <algorithm>
@@ -22,7 +23,7 @@ const c10::Type& without_optional(const c10::Type& type) {
 
 bool is_number(const c10::Type& type) { return type.kind() == TypeKind::NumberType; }
 
-// A scalar constant or value in the representation the parameter wants: the schema's float takes an int, its int a bool.
+// A scalar constant or value in the representation the parameter wants: the schema's float takes an int, its int a bool, its tensor a number.
 IValue convert_scalar(IValue value, const c10::Type& type) {
   switch (type.kind()) {
     case TypeKind::FloatType:
@@ -31,6 +32,14 @@ IValue convert_scalar(IValue value, const c10::Type& type) {
     case TypeKind::IntType:
     case TypeKind::SymIntType:
       if (value.isBool()) return int64_t{value.toBool()};
+      break;
+    case TypeKind::TensorType:
+      // As Python's binding does: a number where a tensor is expected takes part in type promotion as a number.
+      if (value.isInt() || value.isDouble() || value.isBool() || value.isComplexDouble()) {
+        at::Tensor wrapped = c10::scalar_to_tensor(value.toScalar());
+        wrapped.unsafeGetTensorImpl()->set_wrapped_number(true);
+        return wrapped;
+      }
       break;
     default: break;
   }

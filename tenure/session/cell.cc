@@ -56,13 +56,15 @@ Cell* CellPool::find_free(size_t bytes, Cell**& too_small) {
 void* CellPool::acquire(size_t bytes, size_t max_cells) {
   Cell** too_small = nullptr;
   Cell* cell = find_free(bytes, too_small);
-  if (cell == nullptr) {
+  if (cell != nullptr) {
+    misses_ = 0;
+  } else {
     if (too_small == nullptr && cells_.size() >= max_cells) return nullptr;
     // A buffer that grows, grows by half at least, so that a slowly growing size settles soon.
     const size_t grown = too_small != nullptr ? (*too_small)->capacity() + (*too_small)->capacity() / 2 : 0;
     cell = Cell::make(std::max(bytes, grown));
     if (cell == nullptr) return nullptr;
-    if (too_small == nullptr && !cells_.empty()) ahead_ = bytes;
+    if (too_small == nullptr && !cells_.empty() && ++misses_ > 1) ahead_ = bytes;
     if (too_small != nullptr) {
       (*too_small)->abandon();
       *too_small = cell;

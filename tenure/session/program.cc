@@ -43,11 +43,16 @@ void tell_escapes(const Graph& graph, const Node& node, const OwnershipTable& ta
 
 std::shared_ptr<const Program> Program::load(const std::string& path, const LoadOptions& options) {
   open_libraries(options.custom_op_libraries);
-  return with_context([&] { return concat("file ", path); },
+  return make(read_archive(path), path);
+}
+
+std::shared_ptr<const Program> Program::make(ProgramFile file, const std::string& name) {
+  return with_context([&] { return concat("file ", name); },
                       [&] {
                         std::shared_ptr<Program> program(new Program);
-                        program->path_ = path;
-                        program->file_ = read_archive(path);
+                        program->path_ = name;
+                        program->file_ = std::move(file);
+                        verify(program->file_.graph);
                         program->load_engines();
                         program->resolve_nodes();
                         return std::shared_ptr<const Program>(std::move(program));

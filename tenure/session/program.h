@@ -37,6 +37,9 @@ class Program {
   /// throws; kUnsupported for a backend that is not in this build, kNotFound for an operator whose library is not loaded, kEngine.
   static std::shared_ptr<const Program> load(const std::string& path, const LoadOptions& options = {});
 
+  /// The same for a file's content that is already in memory, or was made by hand. `name` stands in messages where the path would.
+  static std::shared_ptr<const Program> make(ProgramFile file, const std::string& name);
+
   const Graph& graph() const { return file_.graph; }
   const std::vector<ResolvedNode>& nodes() const { return nodes_; }
   const OwnershipTable& ownership() const { return ownership_; }

@@ -2,7 +2,7 @@
 
 Usage: make_engine_blobs.py OUTPUT_FOLDER ENGINE...   (engines: null, openvino)
 
-For each part P and engine E it writes OUTPUT_FOLDER/E/P.blob, and OUTPUT_FOLDER/E/manifest.json with the bindings of all parts, in the
+For each part P and engine E it writes OUTPUT_FOLDER/E/P.blob; OUTPUT_FOLDER/E/manifest.json has the bindings of all parts, in the
 form of a saved program's manifest. Weights are simple exact fractions, so that the suite can compute them again.
 """
 
@@ -158,7 +158,7 @@ PARTS = {
 def export(part: Part) -> ExportedProgram:
     shapes = None
     if part.dynamic:
-        shapes = tuple({dim: Dim.AUTO for dim in dims} for dims in part.dynamic)
+        shapes = tuple(dict.fromkeys(dims, Dim.AUTO) for dims in part.dynamic)
     return torch.export.export(part.module.eval(), part.inputs, dynamic_shapes=shapes, strict=False)
 
 

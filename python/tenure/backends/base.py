@@ -1,4 +1,4 @@
-"""What Tenure wants of a backend ahead of time: which nodes it takes, and a blob for a part. tenure/engine/engine.h runs the blob."""
+"""What Tenure wants of a backend ahead of time: which nodes it takes, and a blob per part, which tenure/engine/ runs."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class Backend(ABC):
         """
 
     def full_options(self, options: Mapping[str, str]) -> dict[str, str]:
-        """The caller's options over the backend's defaults: what the saved file keeps. Raises Error for an option it does not know."""
+        """The caller's options over the backend's defaults: what the file keeps. Raises Error for an option it does not know."""
         return dict(options)

@@ -32,6 +32,7 @@ _TYPES = {
 # Float32 stays float32 (some CPUs would get bfloat16), and one request at a time is what a program runs.
 _DEFAULTS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
+
 class OpenVinoBackend(Backend):
     """Takes float and bool operators on the CPU, and those on integers whose results agree with PyTorch's (openvino_integers.py).
 
@@ -61,7 +62,8 @@ class OpenVinoBackend(Backend):
     def full_options(self, options: Mapping[str, str]) -> dict[str, str]:
         known = set(self._core.get_property("CPU", "SUPPORTED_PROPERTIES"))
         if unknown := sorted(set(options) - known):
-            raise Error("invalid argument", f"OpenVINO's CPU plugin has no property {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
+            names = f"{', '.join(unknown)}; it has: {', '.join(sorted(known))}"
+            raise Error("invalid argument", f"OpenVINO's CPU plugin has no property {names}")
         return {**_DEFAULTS, **options}
 
     def compile(self, part: ExportedProgram, options: Mapping[str, str]) -> bytes:
@@ -135,7 +137,7 @@ def _with_output_types(model: openvino.Model, expected: list[torch.Tensor]) -> o
     steps = openvino.preprocess.PrePostProcessor(model)
     for index, (port, tensor) in enumerate(zip(model.outputs, expected, strict=True)):
         if port.get_partial_shape().rank.is_dynamic or len(port.get_partial_shape()) != tensor.dim():
-            raise RuntimeError(f"output {index} of the converted part has shape {port.get_partial_shape()}, not rank {tensor.dim()}")
+            raise RuntimeError(f"output {index} of the converted part is {port.get_partial_shape()}, not of rank {tensor.dim()}")
         if port.get_element_type() != _TYPES[tensor.dtype]:
             steps.output(index).tensor().set_element_type(_TYPES[tensor.dtype])
     return steps.build()

@@ -1,7 +1,8 @@
 """Where OpenVINO's integers are not PyTorch's.
 
-The CPU plugin computes int64 in int32, saturates uint8 and int8 where PyTorch wraps, and divides integers without making them float.
-So integers go into an engine as indices, as what is converted to float or bool, and as positions and sizes, which are small.
+The CPU plugin computes int64 in int32, saturates uint8 and int8 where PyTorch wraps, divides integers without making them float, and
+takes a negative index among several as it is. So integers go into an engine as indices, as what becomes float or bool at once, and
+as positions and sizes, which are small.
 """
 
 from __future__ import annotations
@@ -9,18 +10,25 @@ from __future__ import annotations
 import torch
 from torch.fx import Node
 
-from ..node_facts import is_getitem, is_view, tensors_of
+from ..node_facts import is_getitem, is_operator, is_view, tensors_of
 
 _INTEGERS = {torch.int64, torch.int32, torch.int8, torch.uint8}
 
-# Yield positions in a tensor, whatever they are given.
-_POSITIONS = {"arange", "argmax", "argmin", "max", "min", "topk", "sort"}
-# Yield elements of their first argument; further integer arguments are indices.
-_PICKING = {"embedding", "index", "index_select", "gather", "clone", "scatter"}
+_SEARCHING = {"argmax", "argmin", "max", "min", "topk", "sort"}  # yield positions, or elements of what they are given
+_PICKING = {
+    "embedding",
+    "index",
+    "index_select",
+    "gather",
+    "scatter",
+    "clone",
+}  # elements of the first argument; others are indices
 _MOVING = {"cat", "stack", "where", "masked_fill"}
+_SHAPING = {"new_ones", "new_zeros", "new_full", "zeros_like", "ones_like", "full_like"}  # use the sizes of their argument
 _COMPARING = {"eq", "ne", "lt", "le", "gt", "ge"}
-_SMALL_ARITHMETIC = {"add", "sub", "rsub"}
-_LARGEST_STEP = 2**20  # sizes of tensors are far from int32's end; so they stay after a step like this
+_LARGEST_STEP = 2**20  # sizes of tensors are far from int32's end, and still are after some steps like this
+
+_DIFFERENT = "OpenVINO's integer arithmetic is not PyTorch's"
 
 
 def why_integers_differ(node: Node) -> str | None:
@@ -28,39 +36,63 @@ def why_integers_differ(node: Node) -> str | None:
     name, operands = node.target._opname, node.all_input_nodes
     given = {tensor.dtype for operand in operands for tensor in tensors_of(operand)} & _INTEGERS
     made = {tensor.dtype for tensor in tensors_of(node)} & _INTEGERS
-    if not given and not made or is_view(node) or is_small(node):
+    if not given and (not made or name in _SEARCHING):
         return None
-    if name == "_to_copy" and not made:
+    if name == "index" and not _takes_indices(node):
+        return "OpenVINO takes a negative index among several as it is"
+    if is_position(node):
         return None
-    if name in _POSITIONS and not given:
-        return None
-    if name in _COMPARING and all(is_small(operand) for operand in operands):
-        return None
-    if torch.int64 in made or not made and name not in _PICKING | _MOVING:
-        return "OpenVINO's integer arithmetic is not PyTorch's"
-    return None if name in _PICKING | _MOVING else "OpenVINO's integer arithmetic is not PyTorch's"
+    if is_view(node):
+        return _DIFFERENT if torch.int64 in made and not _fits(node) and not _only_indexes(node) else None
+    if torch.int64 in made:
+        return None if name in _PICKING and _fits(node.args[0]) else _DIFFERENT
+    harmless = name in _PICKING | _MOVING or not made and name in _SHAPING | {"_to_copy"}
+    compared = not made and name in _COMPARING and all(_fits(operand) for operand in operands)
+    return None if harmless or compared else _DIFFERENT
 
 
-def is_small(node: Node) -> bool:
-    """Its integers certainly fit int32: positions, sizes, and what follows from them by picking and small steps."""
-    if node.op == "placeholder":
-        return node.meta.get("fits_int32", False) or _narrow(node)
+def is_position(node: Node) -> bool:
+    """int64 that is certainly neither negative nor beyond int32: positions in tensors, sizes, and what small steps make of them."""
     if is_getitem(node):
-        return is_small(node.args[0])
-    if not isinstance(node.target, torch._ops.OpOverload):
+        return node.args[1] == 1 and node.args[0].target._opname in _SEARCHING
+    if not is_operator(node) or any(tensor.dtype != torch.int64 for tensor in tensors_of(node)):
         return False
     name = node.target._opname
-    if name in _POSITIONS and name != "max" and name != "min":
+    if name in ("argmax", "argmin"):
         return True
-    if is_view(node) or name in _PICKING - {"scatter"}:
-        return is_small(node.args[0])
-    if name in _SMALL_ARITHMETIC:
-        numbers = [arg for arg in node.args if isinstance(arg, int)]
-        tensors = [arg for arg in node.args if isinstance(arg, Node)]
-        steps = all(abs(number) <= _LARGEST_STEP for number in numbers)
-        return steps and len(tensors) == 1 and tensors_of(node)[0].dtype == torch.int64 and is_small(tensors[0])
-    return _narrow(node) and name in _MOVING
+    if name == "arange":
+        return all(_is_step(arg) for arg in node.args)
+    if is_view(node) or name == "clone":
+        return is_position(node.args[0])
+    return name == "add" and is_position(node.args[0]) and _is_step(node.args[1])
 
 
-def _narrow(node: Node) -> bool:
-    return all(tensor.dtype == torch.int32 for tensor in tensors_of(node))
+def _is_step(arg: object) -> bool:
+    """A number of the program, or a size, which is one too."""
+    return (
+        0 <= arg <= _LARGEST_STEP if isinstance(arg, int) else isinstance(arg, Node) and isinstance(arg.meta["val"], torch.SymInt)
+    )
+
+
+def _fits(node: Node) -> bool:
+    """Its integers fit int32: narrower ones, positions, tables that were looked at, and what is picked from these."""
+    if all(tensor.dtype != torch.int64 for tensor in tensors_of(node)):
+        return True
+    if node.op == "placeholder":
+        return node.meta.get("fits_int32", False)
+    picks = is_operator(node) and (is_view(node) or node.target._opname in _PICKING - {"scatter"})
+    return is_position(node) or picks and _fits(node.args[0])
+
+
+def _takes_indices(node: Node) -> bool:
+    indices = [index for index in node.args[1] if index is not None]
+    return len(indices) == 1 or all(is_position(index) for index in indices)
+
+
+def _only_indexes(node: Node) -> bool:
+    """Every use of these integers is as indices."""
+    return all(
+        is_operator(user)
+        and (_only_indexes(user) if is_view(user) else user.target._opname in _PICKING and user.args[0] is not node)
+        for user in node.users
+    )

@@ -49,7 +49,8 @@ class OperatorTable:
         self._verdicts: dict[Hashable, Verdict] = {}
 
     def verdict(self, node: Node) -> Verdict:
-        key = (node.target, *map(_key, pytree.tree_leaves((node.args, node.kwargs))), str(pytree.tree_structure((node.args, node.kwargs))))
+        leaves, structure = pytree.tree_flatten((node.args, node.kwargs))
+        key = (node.target, str(structure), *map(_key, leaves))
         if key not in self._verdicts:
             self._verdicts[key] = self._judge(node)
         return self._verdicts[key]
