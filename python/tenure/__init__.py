@@ -6,6 +6,7 @@ program.save("model.pt2"); program = tenure.load("model.pt2"); print(program.exp
 
 import torch as _torch  # noqa: F401  # loads the libraries that the extension is linked against
 
+from . import ops as _ops  # noqa: F401  # registers the operator that stands for an engine, which torch.export.load needs
 from . import runtime
 from ._tenure import __version__
 from .entry import (

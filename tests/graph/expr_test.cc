@@ -25,8 +25,8 @@ std::optional<int64_t> value(std::string_view srepr, const Symbols& symbols = {{
 }
 
 struct Case {
-  std::string srepr;
-  std::string infix;
+  const char* srepr;
+  const char* infix;
   std::optional<int64_t> value;  // for s0 = 7, u1 = -3
 };
 
@@ -39,7 +39,7 @@ std::string with_symbols(std::string text) {
 }
 
 // $ is s0 and @ is u1 as torch.export prints them; values are what SymPy and torch.utils._sympy give.
-const Case kCases[] = {
+constexpr Case kCases[] = {
     {"5", "5", 5},
     {"-12", "-12", -12},
     {"Integer(-9223372036854775808)", "rational(-9223372036854775808, 1)", INT64_MIN},

@@ -1,8 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include "tenure/base/error.h"
 #include "tenure/graph/graph.h"
 #include "tenure/graph/text.h"
@@ -23,12 +21,12 @@ Graph example() {
 enum Values : size_t { kX, kW, kN, kY, kS, kA, kB };
 
 struct Damage {
-  std::string what;  // in the message
-  std::function<void(Graph&)> make;
+  const char* what;  // in the message
+  void (*make)(Graph&);
 };
 
 // One way to break the example for each invariant.
-const Damage kDamages[] = {
+constexpr Damage kDamages[] = {
     {"value 3 has no name", [](Graph& g) { g.values[kY].name.clear(); }},
     {"two values are called x", [](Graph& g) { g.values[kY].name = "x"; }},
     {"value y is made by node 9, of 3", [](Graph& g) { g.values[kY].producer = NodeId(9); }},
