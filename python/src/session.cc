@@ -18,8 +18,10 @@ namespace tenure::python {
 namespace {
 
 std::string readable_type(nb::handle object) {
-  const std::string name = nb::cast<std::string>(nb::inst_name(object));
-  return name.starts_with("builtins.") ? name.substr(9) : name;
+  const nb::handle type = object.type();
+  const std::string module = nb::cast<std::string>(nb::str(type.attr("__module__")));
+  const std::string name = nb::cast<std::string>(nb::str(type.attr("__qualname__")));
+  return module == "builtins" ? name : concat(module, ".", name);
 }
 
 std::string input_name(const Graph& graph, Py_ssize_t index) {
@@ -89,7 +91,8 @@ void register_session(nb::module_& m) {
           nb::arg("program"), nb::kw_only(), nb::arg("max_frames") = defaults.max_frames, nb::arg("max_plans") = defaults.max_plans,
           nb::arg("max_output_slots") = defaults.max_output_slots,
           nb::arg("pre_allocated_outputs") = defaults.pre_allocated_outputs)
-      .def("run", &run, nb::arg("inputs"), nb::sig("def run(self, inputs: list[object] | tuple[object, ...], /) -> list[object]"),
+      .def("run", &run, nb::arg("inputs").none(),
+           nb::sig("def run(self, inputs: list[object] | tuple[object, ...], /) -> list[object]"),
            "Flat inputs to flat outputs: tensors, None, numbers, strings. Other threads run meanwhile. Raises Error.")
       .def(
           "explain",

@@ -34,6 +34,7 @@ from .node_facts import (
     is_tensor,
     is_view,
     operator_names,
+    tensors_of,
     weight_tensors,
     why_no_engine_takes,
 )
@@ -90,7 +91,11 @@ def _operator_name(name: object) -> str:
 def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], min_block_size: int) -> Partitioning:
     """`why_not(node)` is None if the backend takes the node, else the reason. The program stays as it is."""
     reasons = {node: why_no_engine_takes(node) or why_not(node) for node in program.graph.nodes if node.op == "call_function"}
-    refused = {operator_names(node.target)[1]: reason for node, reason in reasons.items() if reason and is_operator(node)}
+    refused = {
+        operator_names(node.target)[1]: reason
+        for node, reason in reasons.items()
+        if reason and tensors_of(node) and is_operator(node)
+    }
     takes = {node for node, reason in reasons.items() if reason is None}
     weights, free = weight_tensors(program), input_free_nodes(program, takes)
     takes -= free

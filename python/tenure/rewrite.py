@@ -61,7 +61,7 @@ def _dense(node: Node) -> torch.Tensor:
 
 
 def drop_unused_weights(program: ExportedProgram) -> ExportedProgram:
-    """A program without the parameters, buffers and constants that no node uses, nor sample inputs; its constructor validates it."""
+    """A program without the parameters, buffers and constants that no node uses, and without sample inputs."""
     kinds = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
     placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
     # A buffer that is only written keeps its placeholder: the signature must name what the program writes.

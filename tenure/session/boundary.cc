@@ -40,7 +40,10 @@ Boundary::Boundary(const Program& program) : program_(program), weights_(program
     const auto weight = program.weights().find(input.target);
     check(state != state_.end() || weight != program.weights().end(), ErrorCode::kBadFile, "the file lacks the weight ",
           input.target);
-    weights_[input.value.index] = state != state_.end() ? state->second : weight->second;
+    const bool changes = state != state_.end();
+    const at::Tensor& tensor = changes ? state->second : weight->second;
+    weights_[input.value.index] = tensor;
+    (changes ? state_storages_ : weight_storages_).insert(tensor.storage().unsafeGetStorageImpl());
   }
   for (const GraphOutput& output : graph.outputs) {
     if (output.kind == GraphOutput::Kind::kUser || !output.value.is_value()) continue;
@@ -69,12 +72,12 @@ std::vector<c10::IValue> Boundary::results(const Registers& registers, bool& sav
     results.push_back(output.value.is_value() ? registers[output.value.value().index] : output.value.constant());
     if (!results.back().isTensor() || !results.back().toTensor().has_storage()) continue;
     const at::Tensor& tensor = results.back().toTensor();
-    const bool in_arena = arena_region().contains(tensor.storage().data());
-    const auto holds = [&](const auto& entry) { return share_storage(tensor, entry.second); };
-    if (in_arena || is_target(tensor, registers) || std::any_of(state_.begin(), state_.end(), holds)) {
+    const c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
+    const bool in_arena = arena_region().contains(storage->data());
+    if (in_arena || is_target(tensor, registers) || state_storages_.contains(storage)) {
       saved_from_arena |= in_arena;
       results.back() = tensor.clone();
-    } else if (std::any_of(program_.weights().begin(), program_.weights().end(), holds)) {
+    } else if (weight_storages_.contains(storage)) {
       results.back() = at::alias(tensor);  // the weight's own tensor object would carry attributes from caller to caller
     }
   }

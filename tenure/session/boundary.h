@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "tenure/graph/operator.h"
@@ -50,6 +51,7 @@ class Boundary {
   Registers weights_;
   std::vector<ValueId> user_inputs_;  // invalid for constants
   std::vector<WriteBack> write_backs_;
+  std::unordered_set<const c10::StorageImpl*> state_storages_, weight_storages_;
   std::map<std::string, at::Tensor> state_;  // by buffer name
 };
 

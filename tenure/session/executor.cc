@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "tenure/base/error.h"
+#include "tenure/session/region.h"
 
 namespace tenure {
 namespace {
@@ -98,7 +99,10 @@ void* ReplayScope::serve_planned(size_t bytes) {
     return nullptr;
   }
   switch (run_.plan->placements[r].kind) {
-    case Placement::Kind::kArena: ++next_; return run_.addresses[r];
+    case Placement::Kind::kArena:
+      ++next_;
+      ++outstanding_;
+      return run_.addresses[r];
     case Placement::Kind::kSlot:
     case Placement::Kind::kOwn: return serve_cell(bytes);
     case Placement::Kind::kOrdinary: ++next_; return nullptr;
@@ -117,6 +121,8 @@ void ReplayScope::allocated(void*, size_t bytes) {
 }
 
 void ReplayScope::freed(void* p) {
+  if (!arena_region().contains(p)) return;
+  --outstanding_;
   if (!inside_ || call_->varies) return;
   for (int i = 0; i < next_ && i < call_->requests; ++i) {
     const size_t r = static_cast<size_t>(call_->first_request + i);

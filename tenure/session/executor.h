@@ -23,6 +23,10 @@ class ReplayScope final : public MemoryScope {
   /// From here on every request goes to the ordinary allocator.
   void switch_off() { off_ = true; }
 
+  /// Arena memory handed out and not freed on this thread. Not 0 after a run whose registers are empty: an operator keeps memory
+  /// that it did not keep when observed.
+  int64_t outstanding() const { return outstanding_; }
+
   int64_t ordinary_requests() const { return ordinary_requests_; }
   int64_t ordinary_bytes() const { return ordinary_bytes_; }
 
@@ -43,6 +47,7 @@ class ReplayScope final : public MemoryScope {
   bool inside_ = false;
   bool strayed_ = false;  // the call asked for something else than observed
   bool off_ = false;
+  int64_t outstanding_ = 0;
   int64_t ordinary_requests_ = 0;
   int64_t ordinary_bytes_ = 0;
 };

@@ -15,6 +15,11 @@ bool Arena::grow(size_t bytes) {
   return true;
 }
 
+void Arena::leave_behind() {
+  base_ = nullptr;
+  bytes_ = 0;
+}
+
 CellPool& Cells::pool(int node, int ordinal) {
   auto& of_node = pools_[static_cast<size_t>(node)];
   while (of_node.size() <= static_cast<size_t>(ordinal)) of_node.push_back(std::make_unique<CellPool>());

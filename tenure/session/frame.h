@@ -26,6 +26,8 @@ class Arena {
   size_t bytes() const { return bytes_; }
   /// Replaces the chunk by one of `bytes`; addresses in the old one are void. False if there is no memory: the arena is as before.
   bool grow(size_t bytes);
+  /// Forgets the chunk without giving it back: somebody still uses memory in it.
+  void leave_behind();
 
  private:
   char* base_ = nullptr;

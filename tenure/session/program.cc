@@ -94,6 +94,10 @@ std::shared_ptr<Engine> Program::find_engine(const Node& node) const {
   check(node.inputs.size() == spec.inputs.size() && node.outputs.size() == spec.outputs.size(), ErrorCode::kBadFile,
         "calls the engine ", node.target, " with ", node.inputs.size(), " inputs and ", node.outputs.size(),
         " outputs, but it has ", spec.inputs.size(), " and ", spec.outputs.size());
+  for (const Binding& output : spec.outputs) {
+    check(!output.aliases_input, ErrorCode::kUnsupported, "the engine ", node.target, " writes its output ", output.name,
+          " into an input; this version runs only engines whose outputs have memory of their own");
+  }
   for (const NamedArgument& input : node.inputs) {
     check(input.value.is_value(), ErrorCode::kBadFile, "passes the engine ", node.target, " something other than a tensor");
   }

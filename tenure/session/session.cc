@@ -76,7 +76,6 @@ class Session::Impl {
   std::vector<c10::IValue> run_replaying(Frame& frame, PreparedRun& prepared, const std::vector<c10::IValue>& inputs);
   PreparedRun* find_prepared(Frame& frame, const std::shared_ptr<const Plan>& plan);
   void interpret(size_t first, Frame& frame, Registers& registers);
-  void learn_plan(const Signature& signature, std::shared_ptr<const Plan> plan);
   void note_deviation(const Signature& signature);
 
   SessionOptions options_;
@@ -148,8 +147,10 @@ std::vector<c10::IValue> Session::Impl::run(const std::vector<c10::IValue>& inpu
   Frame& frame = *lease;
   describe(inputs, frame.signature);
   const KnownSignature known = find_signature(frame.signature, inputs);
-  // Inference needs neither autograd nor the version counters that in-place operators keep for it.
-  at::AutoDispatchBelowADInplaceOrView below_autograd;
+  // Inference needs neither autograd nor the version counters that in-place operators keep for it; and a caller's autocast must not
+  // change what the file says.
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   if (!pre_allocated_outputs_.load(std::memory_order_relaxed) || known.deviations >= kMaxDeviations)
     return run_plain(frame, inputs);
   if (known.plan == nullptr) return run_observing(frame, inputs);
@@ -222,24 +223,30 @@ PreparedRun* Session::Impl::find_prepared(Frame& frame, const std::shared_ptr<co
 
 std::vector<c10::IValue> Session::Impl::run_replaying(Frame& frame, PreparedRun& prepared, const std::vector<c10::IValue>& inputs) {
   ReplayScope scope(prepared, frame.cells, options_.max_output_slots);
-  const RegisterCleaner cleaner(prepared);
-  boundary_.enter(inputs, prepared.registers);
   std::vector<c10::IValue> results;
-  bool saved_from_arena = false;
+  bool deviated = false, saved_from_arena = false;
   {
     const MemoryScopeGuard serve(&scope);
+    const RegisterCleaner cleaner(prepared);
+    boundary_.enter(inputs, prepared.registers);
     const size_t next = run_prepared(*program_, prepared, frame, scope);
     scope.leave();
-    if (next < release_.after.size()) {
-      note_deviation(frame.signature);  // first: what follows empties registers that a replay needs
+    deviated = next < release_.after.size();
+    if (deviated) {
+      note_deviation(frame.signature);  // first: the prepared run is of no use any more, even if what follows throws
       interpret(next, frame, prepared.registers);
     }
     results = boundary_.results(prepared.registers, saved_from_arena);
     boundary_.write_back(prepared.registers);
+    if (deviated) prepared.registers.assign(prepared.registers.size(), c10::IValue());
   }
-  if (saved_from_arena) note_deviation(frame.signature);
-  for (const auto& [node, ordinal] : prepared.slots)
-    frame.cells.pool(node, ordinal).allocate_ahead(static_cast<size_t>(options_.max_output_slots));
+  const size_t max_slots = static_cast<size_t>(options_.max_output_slots);
+  for (const auto& [node, ordinal] : prepared.slots) frame.cells.pool(node, ordinal).allocate_ahead(max_slots);
+  if (saved_from_arena || scope.outstanding() != 0) {
+    note_deviation(frame.signature);
+    frame.prepared.clear();
+    if (scope.outstanding() != 0) frame.arena.leave_behind();
+  }
   std::lock_guard lock(mutex_);
   ++stats_.runs;
   ++stats_.replays;

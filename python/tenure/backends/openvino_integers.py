@@ -1,7 +1,7 @@
 """Where OpenVINO's integers are not PyTorch's.
 
-The CPU plugin computes int64 in int32, saturates uint8 and int8 where PyTorch wraps, divides integers without making them float, and
-takes a negative index among several as it is. So integers go into an engine as indices, as what becomes float or bool at once, and
+The CPU plugin computes int64 in int32, saturates uint8 and int8 where PyTorch wraps, divides integers as integers, and takes a negative
+index among several as it is. So integers go into an engine as indices, as what becomes float or bool at once, and
 as positions and sizes, which are small.
 """
 
@@ -46,7 +46,7 @@ def why_integers_differ(node: Node) -> str | None:
         return _DIFFERENT if torch.int64 in made and not _fits(node) and not _only_indexes(node) else None
     if torch.int64 in made:
         return None if name in _PICKING and _fits(node.args[0]) else _DIFFERENT
-    harmless = name in _PICKING | _MOVING or not made and name in _SHAPING | {"_to_copy"}
+    harmless = name in _PICKING | _MOVING or (not made and name in _SHAPING | {"_to_copy"})
     compared = not made and name in _COMPARING and all(_fits(operand) for operand in operands)
     return None if harmless or compared else _DIFFERENT
 
@@ -81,7 +81,7 @@ def _fits(node: Node) -> bool:
     if node.op == "placeholder":
         return node.meta.get("fits_int32", False)
     picks = is_operator(node) and (is_view(node) or node.target._opname in _PICKING - {"scatter"})
-    return is_position(node) or picks and _fits(node.args[0])
+    return is_position(node) or (picks and _fits(node.args[0]))
 
 
 def _takes_indices(node: Node) -> bool:
