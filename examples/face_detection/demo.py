@@ -108,7 +108,7 @@ def demonstrate(output: Path, binary: Path, runs_a_round: int) -> None:
     ways = [eager, compiled_by_torch(detector, photo), inside, outside]
 
     say(f"{ROUNDS} rounds of {runs_a_round} timed runs each")
-    local = [way for way in ways if way.find]
+    local = [way for way in ways if way.find is not None]
     for way in local:
         way.warm_up(photo)
     for _ in range(ROUNDS):

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputSpec, SymIntArgument, TensorArgument
 from torch.fx import Graph, Node
 
+from . import ops as _ops  # noqa: F401  # registers tenure::call_engine
 from .engine_spec import EngineSpec
 from .part import Part
 

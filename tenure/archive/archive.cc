@@ -95,6 +95,7 @@ ProgramFile read(std::shared_ptr<const ByteSource> source) {
     file.engines = std::move(manifest.engines);
     file.custom_op_libraries = std::move(manifest.custom_op_libraries);
   }
+  records.check_unread();
   check_weights(file);
   check_engine_calls(file);
   return file;

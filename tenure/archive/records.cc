@@ -1,5 +1,7 @@
 #include "tenure/archive/records.h"
 
+#include <c10/core/CPUAllocator.h>
+
 #include <tuple>
 #include <utility>
 
@@ -9,13 +11,15 @@ namespace tenure {
 
 using caffe2::serialize::PyTorchStreamReader;
 
-Records::Records(std::shared_ptr<const ByteSource> source) {
+Records::Records(std::shared_ptr<const ByteSource> source) : source_(std::move(source)) {
   std::string root;
-  for (ZipEntry& entry : read_zip_directory(*source)) {
-    check_crc(*source, entry);
+  for (ZipEntry& entry : read_zip_directory(*source_)) {
     // As torch's reader does: the first entry tells the root folder.
     if (root.empty()) root = entry.name.substr(0, entry.name.find('/')) + "/";
-    if (!entry.name.starts_with(root)) continue;
+    if (!entry.name.starts_with(root)) {
+      outside_.push_back(std::move(entry));
+      continue;
+    }
     std::string name = entry.name.substr(root.size());
     entries_.emplace(std::move(name), std::move(entry));
   }
@@ -23,7 +27,7 @@ Records::Records(std::shared_ptr<const ByteSource> source) {
       has(".data/version") || has("version"), ErrorCode::kBadFile,
       "a zip file, but not a PT2 archive: it has no record .data/version; save the program with torch.export.save or Program.save");
   foreign_errors_as_bad_file(
-      [&] { reader_ = std::make_unique<PyTorchStreamReader>(std::const_pointer_cast<ByteSource>(std::move(source))); });
+      [&] { reader_ = std::make_unique<PyTorchStreamReader>(std::const_pointer_cast<ByteSource>(source_)); });
 }
 
 std::vector<std::string> Records::names() const {
@@ -50,6 +54,8 @@ void Records::read_into(const std::string& name, void* destination) const {
     expect_same_place(name);
     if (size(name) > 0) reader_->getRecord(name, destination, size(name));
   });
+  check_crc(entry(name), destination);
+  read_.insert(name);
 }
 
 std::string Records::text(const std::string& name) const {
@@ -65,10 +71,16 @@ std::vector<char> Records::bytes(const std::string& name) const {
 }
 
 at::DataPtr Records::data(const std::string& name) const {
-  return foreign_errors_as_bad_file([&] {
-    expect_same_place(name);
-    return std::get<0>(reader_->getRecord(name));
-  });
+  at::DataPtr data = c10::GetCPUAllocator()->allocate(size(name));
+  read_into(name, data.get());
+  return data;
+}
+
+void Records::check_unread() const {
+  for (const auto& [name, entry] : entries_) {
+    if (!read_.contains(name)) check_crc(entry, *source_);
+  }
+  for (const ZipEntry& entry : outside_) check_crc(entry, *source_);
 }
 
 }  // namespace tenure

@@ -23,6 +23,7 @@ constexpr uint32_t kLocator64Signature = 0x07064b50;
 constexpr size_t kLocalSize = 30, kEntrySize = 46, kEndSize = 22, kEnd64Size = 56, kLocator64Size = 20;
 constexpr uint16_t kZip64Extra = 1;
 constexpr uint16_t kEncryptedFlag = 1;
+constexpr uint32_t kFolderAttribute = 0x10;
 constexpr uint32_t kIn64 = UINT32_MAX;  // a 32-bit field whose value stands in the zip64 extension
 constexpr uint32_t kIn64Count = UINT16_MAX;
 
@@ -128,6 +129,10 @@ RawEntry take_entry(std::string_view& bytes) {
   raw.entry.size = field<uint32_t>(header, 24);
   raw.local_offset = field<uint32_t>(header, 42);
   if (raw.entry.name.find('\0') != std::string::npos) bad("the zip directory has a name with a zero byte");
+  // Torch's reader reads nothing of a folder, and says so to nobody.
+  if ((field<uint32_t>(header, 38) & kFolderAttribute) != 0 && !raw.entry.name.ends_with('/')) {
+    bad("record ", raw.entry.name, " is marked as a folder");
+  }
   check((field<uint16_t>(header, 8) & kEncryptedFlag) == 0, ErrorCode::kUnsupported, "record ", raw.entry.name, " is encrypted");
   check(field<uint16_t>(header, 10) == 0, ErrorCode::kUnsupported, "record ", raw.entry.name,
         " is compressed; save the program with torch.export.save, which stores records as they are");
@@ -167,6 +172,10 @@ void check_disjoint(const std::vector<RawEntry>& entries) {
   }
 }
 
+void expect_crc(const ZipEntry& entry, uLong crc) {
+  if (crc != entry.crc32) bad("the checksum of record ", entry.name, " (", entry.size, " bytes) does not match its content");
+}
+
 std::string lower_case(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return text;
@@ -195,7 +204,11 @@ std::vector<ZipEntry> read_zip_directory(const ByteSource& source) {
   return entries;
 }
 
-void check_crc(const ByteSource& source, const ZipEntry& entry) {
+void check_crc(const ZipEntry& entry, const void* content) {
+  expect_crc(entry, crc32_z(0, static_cast<const Bytef*>(content), entry.size));
+}
+
+void check_crc(const ZipEntry& entry, const ByteSource& source) {
   constexpr uint64_t kChunk = 1 << 20;
   std::vector<char> chunk(std::min(entry.size, kChunk));
   uLong crc = crc32_z(0, nullptr, 0);
@@ -205,7 +218,7 @@ void check_crc(const ByteSource& source, const ZipEntry& entry) {
     crc = crc32_z(crc, reinterpret_cast<const Bytef*>(chunk.data()), n);
     done += n;
   }
-  if (crc != entry.crc32) bad("the checksum of record ", entry.name, " (", entry.size, " bytes) does not match its content");
+  expect_crc(entry, crc);
 }
 
 }  // namespace tenure

@@ -24,7 +24,9 @@ struct ZipEntry {
 /// that overlap or whose names differ only in case), kUnsupported (compressed or encrypted entries).
 std::vector<ZipEntry> read_zip_directory(const ByteSource& source);
 
-/// Reads the whole entry once. Throws Error(kBadFile) naming it when its bytes do not have its checksum.
-void check_crc(const ByteSource& source, const ZipEntry& entry);
+/// Throw Error(kBadFile) naming the entry when its content does not have its checksum: `content` points to entry.size bytes of it;
+/// without it, the source is read once.
+void check_crc(const ZipEntry& entry, const void* content);
+void check_crc(const ZipEntry& entry, const ByteSource& source);
 
 }  // namespace tenure

@@ -157,7 +157,10 @@ class Parser {
       result.kind = GraphInput::Kind::kUserConstant;
       result.name = lexer_.name();
       lexer_.expect("=");
-      result.constant = constant();
+      const size_t position = lexer_.position();
+      const Argument given = argument(0);
+      if (!given.is_constant()) lexer_.fail_at(position, "expected a constant");
+      result.constant = given.constant();
       graph_.inputs.push_back(std::move(result));
       return;
     }

@@ -1,4 +1,5 @@
-// tenure/graph/text_names.h: spellings that the printer and the parser of graphs share. Private to text*.cc and parse.cc.
+// tenure/graph/text_names.h: spellings that the printer and the parser of graphs share. Private to text*.cc
+// and parse.cc, but for dtype_name, which messages use.
 #pragma once
 
 #include <c10/core/Layout.h>

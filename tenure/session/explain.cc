@@ -1,5 +1,7 @@
 #include "tenure/session/explain.h"
 
+#include <c10/util/accumulate.h>
+
 #include <algorithm>
 #include <array>
 
@@ -17,9 +19,12 @@ void refine(ValueExplanation& entry, const Program& program, const Plan& plan, V
   const Owner& owner = program.ownership().owners[value.index];
   switch (seen.origin) {
     case Origin::kUnseen:
-    case Origin::kNumber:
+    case Origin::kNumber: return;
     case Origin::kInput:
-    case Origin::kWeight: return;
+    case Origin::kWeight:
+      if (owner.ownership == Ownership::kBorrowed)
+        entry.bytes = c10::multiply_integers(seen.sizes) * static_cast<int64_t>(c10::elementSize(seen.dtype));
+      return;
     case Origin::kEmpty: entry.bytes = 0; return;
     case Origin::kElsewhere:
       if (owner.ownership == Ownership::kView || owner.ownership == Ownership::kBorrowed) return;

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "tenure/base/error.h"
+#include "tenure/graph/text_names.h"
 
 namespace tenure {
 namespace {
@@ -78,8 +79,8 @@ class Validator {
     const at::Tensor& tensor = given.toTensor();
     require(tensor.layout() == at::kStrided, "expected a dense (strided) tensor, got layout ", tensor.layout(),
             "; call .to_dense()");
-    require(tensor.scalar_type() == value.meta->dtype, "expected dtype ", value.meta->dtype, ", got ", tensor.scalar_type(),
-            "; convert it with .to()");
+    require(tensor.scalar_type() == value.meta->dtype, "expected dtype ", dtype_name(value.meta->dtype), ", got ",
+            dtype_name(tensor.scalar_type()), "; convert it with .to()");
     require(tensor.device().type() == value.meta->device.type(), "expected a tensor on ", value.meta->device.type(),
             ", got one on ", tensor.device().type());
     require(tensor.dim() == static_cast<int64_t>(value.meta->sizes.size()), "expected ", value.meta->sizes.size(),
@@ -180,7 +181,7 @@ std::string to_text(std::span<const IValue> inputs) {
   for (const IValue& input : inputs) {
     if (!text.empty()) text += ", ";
     if (input.isTensor() && input.toTensor().defined()) {
-      text += concat(input.toTensor().scalar_type(), input.toTensor().sizes());
+      text += concat(dtype_name(input.toTensor().scalar_type()), input.toTensor().sizes());
     } else {
       text += concat(input);
     }

@@ -16,11 +16,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// Where `signature` occurs ("PK\1\2": directory entries).
-std::vector<size_t> find_all(const std::vector<char>& bytes, std::string_view signature) {
+// Where the entries of the zip directory begin. (Their signature also occurs inside records: a pickle is a zip file, too.)
+std::vector<size_t> directory_entries(const std::vector<char>& bytes) {
+  uint32_t directory = 0;
+  std::memcpy(&directory, bytes.data() + bytes.size() - 6, sizeof(directory));
+  constexpr std::string_view kSignature = "PK\1\2";
   std::vector<size_t> found;
-  for (auto at = bytes.begin();; ++at) {
-    at = std::search(at, bytes.end(), signature.begin(), signature.end());
+  for (auto at = bytes.begin() + directory;; ++at) {
+    at = std::search(at, bytes.end(), kSignature.begin(), kSignature.end());
     if (at == bytes.end()) return found;
     found.push_back(static_cast<size_t>(at - bytes.begin()));
   }
@@ -69,11 +72,11 @@ TEST(DamagedArchive, EveryTruncationIsAnError) {
 
 TEST(DamagedArchive, AFlippedBitInAWeightIsFoundAndNamed) {
   std::vector<char> bytes = archive_bytes("small");
-  const float two = 2.0f;  // the content of "scale"
-  std::string_view needle(reinterpret_cast<const char*>(&two), sizeof(two));
-  const auto record = find_all(bytes, "data/weights/weight_1");
-  ASSERT_FALSE(record.empty());
-  const auto at = std::search(bytes.begin() + static_cast<ptrdiff_t>(record[0]), bytes.end(), needle.begin(), needle.end());
+  uint32_t local = 0;  // of the second record, whose content is the four bytes of "scale"
+  std::memcpy(&local, bytes.data() + directory_entries(bytes)[1] + 42, sizeof(local));
+  const float two = 2.0f;
+  const std::string_view content(reinterpret_cast<const char*>(&two), sizeof(two));
+  const auto at = std::search(bytes.begin() + local, bytes.end(), content.begin(), content.end());
   ASSERT_NE(at, bytes.end());
   *at ^= 0x10;
   const Error error = error_of_reading(bytes);
@@ -96,7 +99,7 @@ TEST(DamagedArchive, AFlippedBitAnywhereIsAnErrorOrChangesNothing) {
 TEST(DamagedArchive, AnyByteOfTheDirectoryMayHaveAnyBitFlipped) {
   std::vector<char> bytes = archive_bytes("small");
   const std::string expected = fingerprint(read_archive(bytes, "whole.pt2"));
-  for (size_t i = find_all(bytes, "PK\1\2").front(); i < bytes.size(); ++i) {
+  for (size_t i = directory_entries(bytes).front(); i < bytes.size(); ++i) {
     for (int bit = 0; bit < 8; ++bit) {
       bytes[i] ^= static_cast<char>(1 << bit);
       ASSERT_TRUE(is_error_or_same(bytes, expected)) << "byte " << i << " bit " << bit;
@@ -108,7 +111,7 @@ TEST(DamagedArchive, AnyByteOfTheDirectoryMayHaveAnyBitFlipped) {
 TEST(DamagedArchive, ExtremeSizesAndOffsetsInTheDirectoryAreErrors) {
   const std::vector<char> whole = archive_bytes("small");
   const std::string expected = fingerprint(read_archive(whole, "whole.pt2"));
-  for (const size_t entry : find_all(whole, "PK\1\2")) {
+  for (const size_t entry : directory_entries(whole)) {
     for (const size_t field : {20, 24, 42}) {  // stored size, size, offset
       for (const uint32_t value : {0u, 1u, 0x7fffffffu, 0x80000000u, 0xfffffffeu, 0xffffffffu}) {
         std::vector<char> bytes = whole;
@@ -119,10 +122,16 @@ TEST(DamagedArchive, ExtremeSizesAndOffsetsInTheDirectoryAreErrors) {
   }
 }
 
+TEST(DamagedArchive, ARecordMarkedAsAFolderIsRefused) {
+  std::vector<char> bytes = archive_bytes("small");
+  bytes[directory_entries(bytes)[0] + 38] |= 0x10;
+  EXPECT_THAT(error_of_reading(bytes).what(), HasSubstr("data/weights/weight_0 is marked as a folder"));
+}
+
 TEST(DamagedArchive, OverlappingRecordsAreRefused) {
   std::vector<char> bytes = archive_bytes("small");
-  const auto entries = find_all(bytes, "PK\1\2");
-  // The first record claims the bytes up to the third one's; its checksum is never reached.
+  const auto entries = directory_entries(bytes);
+  // The first record claims the bytes up to the third one's.
   uint32_t third = 0;
   std::memcpy(&third, bytes.data() + entries[2] + 42, sizeof(third));
   for (const size_t field : {20, 24}) std::memcpy(bytes.data() + entries[0] + field, &third, sizeof(third));

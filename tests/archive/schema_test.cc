@@ -21,6 +21,10 @@ const Value& value_named(const Graph& graph, const std::string& name) {
   throw std::runtime_error("no value " + name);
 }
 
+const TensorMeta& node_meta(const Graph& graph, const std::string& target) {
+  return graph.value(node_of(graph, target).outputs.at(0).values.at(0)).meta.value();
+}
+
 int64_t evaluate(const Expr& expr, const std::map<std::string, int64_t, std::less<>>& symbols) {
   return expr
       .evaluate([&](std::string_view symbol) -> std::optional<int64_t> {
@@ -41,7 +45,7 @@ TEST(ReadNodes, AreNamedAsTheDispatcherNamesThem) {
 
 TEST(ReadNodes, ArgumentsFitTheSchemasOfTheirOperators) {
   for (const char* name :
-       {"small", "dynamic", "data_dependent", "lists", "constants", "shared", "in_place", "mutations", "nested"}) {
+       {"small", "dynamic", "data_dependent", "lists", "constants", "resized", "shared", "in_place", "mutations", "nested"}) {
     const Graph graph = graph_of(name);
     for (const Node& node : graph.nodes) {
       if (node.kind == NodeKind::kOperator) {
@@ -91,6 +95,17 @@ TEST(ReadValues, DataDependentSizesAreSymbolsOfTheirOwn) {
   const Argument& size = argument_of(node_of(graph, "aten::ones"), "size");
   ASSERT_TRUE(size.is_list());
   EXPECT_EQ(name_of(graph, size.list()[0]), "item");
+}
+
+TEST(ReadValues, SizesThatGoThroughFloatingPointAreUnknownAndNeverEqual) {
+  const Graph graph = graph_of("resized");
+  const Expr& rows = node_meta(graph, "aten::upsample_nearest2d.vec").sizes[2];
+  ASSERT_TRUE(rows.symbol().has_value());
+  EXPECT_FALSE(graph.symbol_ranges.contains(std::string(*rows.symbol())));
+  EXPECT_NE(rows, node_meta(graph, "aten::upsample_nearest2d.vec").strides[0]);
+  EXPECT_EQ(node_meta(graph, "aten::upsample_nearest2d.vec").sizes[3].constant(), 12);
+  const Node& fill = node_of(graph, "aten::full");
+  EXPECT_EQ(graph.value(argument_of(fill, "fill_value").value()).kind, ValueKind::kSymFloat);
 }
 
 TEST(ReadArguments, ListsMayMixSizesAndNumbers) {

@@ -13,7 +13,7 @@
 
 namespace tenure::test {
 
-std::string archive_path(const std::string& name) { return std::string(TENURE_TEST_ARCHIVES) + "/" + name + ".pt2"; }
+std::string archive_path(const std::string& name) { return concat(TENURE_TEST_ARCHIVES, "/", name, ".pt2"); }
 
 std::vector<char> archive_bytes(const std::string& name) {
   std::ifstream file(archive_path(name), std::ios::binary);

@@ -222,7 +222,8 @@ struct Mistake {
 TEST(Text, MistakesAreReportedWithLineAndColumn) {
   static constexpr Mistake kMistakes[] = {
       {"", "line 1, column 1", "expected 'graph'"},
-      {"graph(", "line 1, column 7", "expected '%'"},
+      {"graph(", "line 1, column 7", "expected a name"},
+      {"graph(%x, a = %x):", "line 1, column 15", "expected a constant"},
       {"graph(%x: f99[1]):", "line 1, column 11", "'f99' is no dtype"},
       {"graph(%x: f32[1)):", "line 1, column 15", ""},
       {"graph(%x: f32[1 +]):", "line 1, column 15", "position"},

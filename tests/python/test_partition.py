@@ -87,7 +87,10 @@ def test_views_do_not_count_towards_the_block_size():
 
 def test_independent_nets_are_engines_of_their_own():
     artifact = cut(lambda m, x, y: (x.sin().cos(), y.tanh().relu()), (torch.randn(2), torch.randn(3)))
-    assert sorted(engine_operators(artifact)) == [["aten.sin.default", "aten.cos.default"], ["aten.tanh.default", "aten.relu.default"]]
+    assert sorted(engine_operators(artifact)) == [
+        ["aten.sin.default", "aten.cos.default"],
+        ["aten.tanh.default", "aten.relu.default"],
+    ]
 
 
 def test_branches_that_wait_for_the_same_inputs_share_an_engine():
@@ -102,7 +105,7 @@ def test_a_branch_beside_an_operator_that_stays_outside_does_not_wait_for_it():
         return first.erf() + second
 
     artifact = cut(model, (torch.randn(2),), torch_executed_ops=["aten.erf"])
-    assert ["aten.tanh.default", "aten.cos.default"] == [name for name in engine_operators(artifact)[0] if "tanh" in name or "cos" in name]
+    assert {"aten.tanh.default", "aten.cos.default"} < set(engine_operators(artifact)[0])
     assert engine_operators(artifact)[1] == ["aten.add.Tensor"]
 
 
@@ -134,7 +137,10 @@ def test_weights_are_inside_the_part_and_not_among_its_inputs():
 
 def test_a_weight_that_pytorch_operators_also_use_stays_in_the_program():
     artifact = cut(
-        lambda m, x: m.a(x).relu() + m.a.bias.erf(), (torch.randn(2, 4),), layers={"a": nn.Linear(4, 4)}, torch_executed_ops=["aten.erf"]
+        lambda m, x: m.a(x).relu() + m.a.bias.erf(),
+        (torch.randn(2, 4),),
+        layers={"a": nn.Linear(4, 4)},
+        torch_executed_ops=["aten.erf"],
     )
     assert list(artifact.exported_program.state_dict) == ["a.bias"]
 
@@ -157,7 +163,9 @@ def test_a_buffer_that_the_program_writes_is_an_input_of_the_engine():
 
     artifact = lower(Counter(), (torch.ones(2),), backend="null", min_block_size=1)
     assert {binding.name for binding in artifact.engines[0].spec.inputs} == {"b_seen", "x"}
-    assert artifact.exported_program.graph_signature.buffers_to_mutate == {artifact.exported_program.graph.output_node().args[0][0].name: "seen"}
+    assert artifact.exported_program.graph_signature.buffers_to_mutate == {
+        artifact.exported_program.graph.output_node().args[0][0].name: "seen"
+    }
 
 
 def test_random_and_data_dependent_operators_stay_outside():
@@ -187,27 +195,24 @@ def test_a_net_on_a_data_dependent_batch_is_an_engine():
 
 
 def test_output_sizes_are_told_in_input_dimensions():
-    dims = ({0: torch.export.Dim("n", min=3), 1: torch.export.Dim("m")}, {1: torch.export.Dim("k")})
+    n, m, k = torch.export.Dim("n"), torch.export.Dim("m"), torch.export.Dim("k")
 
-    def model(m, x, y):
-        return torch.cat((x, x[1:]), 0).sin(), (x.relu() @ y).flatten()
+    def model(module, x, y):
+        return torch.cat((x, x), 0).sin() @ y, (x.relu() @ y).flatten()
 
-    artifact = cut(model, (torch.randn(4, 5), torch.randn(5, 6)), dynamic_shapes=(({0: dims[0][0], 1: dims[0][1]}, {0: dims[0][1], 1: dims[1][1]}),))
+    artifact = cut(model, (torch.randn(4, 5), torch.randn(5, 6)), dynamic_shapes=(({0: n, 1: m}, {0: m, 1: k}),))
     (engine,) = artifact.engines
-    assert engine.spec.output_sizes([(7, 5), (5, 3)]) in ([[13, 5], [21]], [[13, 5], [7, 3]])
-    assert engine.spec.output_sizes([(9, 2), (2, 3)])[0] == [17, 2]
+    assert engine.spec.output_sizes([(7, 5), (5, 3)]) == [[14, 3], [21]]
 
 
-def test_sizes_of_an_input_that_are_expressions_are_symbols_of_their_own():
+def test_a_border_dimension_that_is_an_expression_is_a_symbol_of_its_own():
     n = torch.export.Dim("n", min=2)
 
-    def model(m, x):
+    def model(module, x):
         doubled = torch.cat((x, x), 0).erf()
         return F.max_pool1d(doubled.sin()[None], 3)[0].cos()
 
-    artifact = cut(
-        model, (torch.randn(4, 12),), dynamic_shapes=({0: n},), dynamic_dims=None, torch_executed_ops=["aten.erf"]
-    ) if False else cut(model, (torch.randn(4, 12),), dynamic_shapes=(({0: n},),), torch_executed_ops=["aten.erf"])
+    artifact = cut(model, (torch.randn(4, 12),), dynamic_shapes=(({0: n},),), torch_executed_ops=["aten.erf"])
     after = artifact.engines[-1].spec
     assert [str(size) for size in after.inputs[0].sizes] == ["i0_0", "12"]
     assert after.output_sizes([(10, 12)]) == [[10, 4]]
@@ -234,7 +239,10 @@ def test_backends_are_served_in_the_order_given():
             return None if node.target is aten.sin.default else "not sin"
 
     artifact = lower(Function(lambda m, x: x.sin().cos()), (torch.randn(2),), backend=[OnlySin(), "null"], min_block_size=1)
-    assert [(engine.spec.name, engine.spec.backend) for engine in artifact.engines] == [("engine_0", "only_sin"), ("engine_1", "null")]
+    assert [(engine.spec.name, engine.spec.backend) for engine in artifact.engines] == [
+        ("engine_0", "only_sin"),
+        ("engine_1", "null"),
+    ]
 
 
 def test_a_part_that_the_backend_fails_to_compile_stays_outside_with_the_reason():
@@ -250,9 +258,7 @@ def test_a_part_that_the_backend_fails_to_compile_stays_outside_with_the_reason(
     assert "the compiler ran out of luck" in reasons(artifact)
 
 
-@pytest.mark.parametrize(
-    ("backend", "code"), [("tensorrt", "unsupported"), ("inductor", "unsupported"), ("nosuch", "not found")]
-)
+@pytest.mark.parametrize(("backend", "code"), [("tensorrt", "unsupported"), ("inductor", "unsupported"), ("nosuch", "not found")])
 def test_a_backend_that_is_not_there_is_refused_with_the_names_of_those_that_are(backend, code):
     with pytest.raises(Error, match="null, openvino") as caught:
         lower(Function(lambda m, x: x.sin()), (torch.randn(2),), backend=backend)
@@ -270,7 +276,7 @@ def test_control_flow_is_refused_naming_the_node():
 
 
 def test_a_model_that_cannot_be_exported_is_an_error_of_ours():
-    with pytest.raises(Error, match="torch.export") as caught:
+    with pytest.raises(Error, match=r"torch\.export") as caught:
         cut(lambda m, x: x.sin() if x.sum() > 0 else x, (torch.randn(2),))
     assert caught.value.code == "invalid argument"
 

@@ -195,7 +195,7 @@ def test_explain_gives_each_value_an_owner_with_a_reason(hybrid):
     after = hybrid.explain()
     assert after.signature == "f32[2, 8]"
     owners = {value.value: value for value in after.values}
-    assert owners["x"].ownership == "borrowed"
+    assert (owners["x"].ownership, owners["x"].where, owners["x"].bytes) == ("borrowed", "caller", 2 * 8 * 4)
     assert {"borrowed", "view", "standing", "leased"} <= {value.ownership for value in after.values}
     assert all(value.reason for value in after.values)
     assert all(value.bytes is None for value in after.values if value.ownership == "view")

@@ -1,7 +1,7 @@
 """Writes the .pt2 files that the archive tests read: `make_archives.py FOLDER`.
 
-Each file shows some argument kinds, signatures or records of torch.export; the tests say which. Seeded, so that two runs write the same
-weights.
+Each file shows some argument kinds, signatures or records of torch.export; the tests say which. Seeded, so that two runs write the
+same weights.
 """
 
 import argparse
@@ -79,6 +79,13 @@ class Constants(torch.nn.Module):
         w = torch.einsum("bchw,bchw->bc", y, y)
         u = torch.nn.functional.interpolate(x, scale_factor=[2.0, 1.5], mode="bilinear", align_corners=False)
         return y, z, w, u, torch.full([2], 1 + 2j), torch.clone(x, memory_format=torch.preserve_format)
+
+
+class Resized(torch.nn.Module):
+    """A size that goes through floating point, and a number that is not an integer."""
+
+    def forward(self, x):
+        return torch.nn.functional.interpolate(x, scale_factor=1.5), torch.full((2,), x.shape[2] / 3)
 
 
 class Shared(torch.nn.Module):
@@ -196,6 +203,7 @@ def programs() -> dict[str, ExportedProgram]:
         "data_dependent": export(DataDependent(), (torch.ones(6),)),
         "lists": export(Lists(), (x, torch.tensor([0, 2]))),
         "constants": export(Constants(), (torch.randn(1, 2, 8, 8),), dynamic_shapes={"x": {2: Dim.AUTO}}),
+        "resized": export(Resized(), (torch.randn(1, 1, 8, 8),), dynamic_shapes={"x": {2: Dim.AUTO}}),
         "shared": export(Shared(), (torch.randn(2, 4),)),
         "in_place": counter,
         "mutations": counter.run_decompositions({}),

@@ -162,16 +162,21 @@ def export(part: Part) -> ExportedProgram:
     return torch.export.export(part.module.eval(), part.inputs, dynamic_shapes=shapes, strict=False)
 
 
-def to_null(program: ExportedProgram) -> bytes:
+def to_null(program: ExportedProgram, part: Part) -> bytes:
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
 
 
-def to_openvino(program: ExportedProgram) -> bytes:
+def to_openvino(program: ExportedProgram, part: Part) -> bytes:
     import openvino
 
     model = openvino.convert_model(program)
+    for index, (port, tensor) in enumerate(zip(model.inputs, part.inputs, strict=True)):
+        dynamic = part.dynamic[index] if part.dynamic else ()  # convert_model forgets which dimensions are fixed
+        sizes = [-1 if dim in dynamic else size for dim, size in enumerate(tensor.shape)]
+        port.get_node().set_partial_shape(openvino.PartialShape(sizes))
+    model.validate_nodes_and_infer_types()
     config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     return openvino.Core().compile_model(model, "CPU", config).export_model().getvalue()
 
@@ -213,7 +218,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         manifest = []
         for name, part in PARTS.items():
-            (folder / f"{name}.blob").write_bytes(MAKERS[engine](programs[name]))
+            (folder / f"{name}.blob").write_bytes(MAKERS[engine](programs[name], part))
             manifest.append({"name": name, "backend": engine, "options": {}, **bindings(part)})
         (folder / "manifest.json").write_text(json.dumps({"engines": manifest}, indent=1))
 

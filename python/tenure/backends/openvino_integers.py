@@ -1,8 +1,8 @@
 """Where OpenVINO's integers are not PyTorch's.
 
-The CPU plugin computes int64 in int32, saturates uint8 and int8 where PyTorch wraps, divides integers as integers, and takes a negative
-index among several as it is. So integers go into an engine as indices, as what becomes float or bool at once, and
-as positions and sizes, which are small.
+The CPU plugin computes int64 in int32, saturates uint8 and int8 where PyTorch wraps, divides integers as integers, and takes a
+negative index among several as it is. So integers go into an engine as indices, as what becomes float or bool at once, and as
+positions and sizes, which are small.
 """
 
 from __future__ import annotations

@@ -1,0 +1,152 @@
+#include "tenure/session/cell.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "tenure/session/allocator.h"
+#include "tenure/session/region.h"
+
+namespace tenure {
+namespace {
+
+constexpr size_t kMany = 64;
+
+TEST(CellPool, ReusesACellOnlyWhenNobodyHoldsIt) {
+  CellPool pool;
+  void* first = pool.acquire(100, kMany);
+  void* second = pool.acquire(100, kMany);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(pool.held(), 2U);
+  tenure_delete(first);
+  EXPECT_EQ(pool.held(), 1U);
+  EXPECT_EQ(pool.acquire(100, kMany), first);
+  tenure_delete(first);
+  tenure_delete(second);
+  EXPECT_EQ(pool.held(), 0U);
+  EXPECT_EQ(pool.cells(), 2U);
+}
+
+TEST(CellPool, MemoryIsAlignedTo64) {
+  CellPool pool;
+  void* p = pool.acquire(100, kMany);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(p) % 64, 0U);
+  tenure_delete(p);
+}
+
+TEST(CellPool, GrowsAFreeCellThatIsTooSmallInsteadOfMakingAnother) {
+  CellPool pool;
+  tenure_delete(pool.acquire(1000, kMany));
+  void* p = pool.acquire(1001, kMany);
+  EXPECT_EQ(pool.cells(), 1U);
+  EXPECT_GE(pool.bytes(), 1500U) << "growth by half, so that a slowly growing size settles";
+  std::memset(p, 1, 1001);
+  tenure_delete(p);
+  EXPECT_EQ(pool.acquire(1500, kMany), p);
+  tenure_delete(p);
+}
+
+TEST(CellPool, ServesASmallRequestFromTheSmallestCellThatHoldsIt) {
+  CellPool pool;
+  void* large = pool.acquire(100000, kMany);
+  void* small = pool.acquire(10, kMany);
+  tenure_delete(large);
+  tenure_delete(small);
+  EXPECT_EQ(pool.acquire(8, kMany), small);
+  EXPECT_EQ(pool.acquire(8, kMany), large);
+  tenure_delete(large);
+  tenure_delete(small);
+}
+
+TEST(CellPool, GivesNullWhenTheMostCellsAreHeldAndServesAgainWhenOneIsFree) {
+  CellPool pool;
+  void* first = pool.acquire(10, 2);
+  void* second = pool.acquire(10, 2);
+  EXPECT_EQ(pool.acquire(10, 2), nullptr);
+  tenure_delete(first);
+  EXPECT_EQ(pool.acquire(10, 2), first);
+  tenure_delete(first);
+  tenure_delete(second);
+}
+
+TEST(CellPool, AStorageMayBeFreedInAnotherThread) {
+  CellPool pool;
+  void* p = pool.acquire(10, kMany);
+  std::thread([&] { tenure_delete(p); }).join();
+  EXPECT_EQ(pool.held(), 0U);
+  EXPECT_EQ(pool.acquire(10, kMany), p);
+  tenure_delete(p);
+}
+
+TEST(CellPool, AHeldCellOutlivesItsPool) {
+  const size_t used = cell_region().used();
+  auto pool = std::make_unique<CellPool>();
+  void* held = pool->acquire(100, kMany);
+  tenure_delete(pool->acquire(100, kMany));
+  pool.reset();
+  std::memset(held, 1, 100);
+  EXPECT_GT(cell_region().used(), used);
+  tenure_delete(held);
+  EXPECT_EQ(cell_region().used(), used);
+}
+
+TEST(CellPool, FreeingRacesWithTheEndOfThePool) {
+  const size_t used = cell_region().used();
+  for (int round = 0; round < 200; ++round) {
+    auto pool = std::make_unique<CellPool>();
+    std::vector<void*> held = {pool->acquire(8, kMany), pool->acquire(8, kMany)};
+    std::thread other([&] {
+      for (void* p : held) tenure_delete(p);
+    });
+    pool.reset();
+    other.join();
+  }
+  EXPECT_EQ(cell_region().used(), used);
+}
+
+TEST(CellPool, MakesTheNextCellAheadForACallerThatCollectsResults) {
+  CellPool pool;
+  std::vector<void*> held;
+  for (int run = 0; run < 3; ++run) {
+    held.push_back(pool.acquire(10, kMany));
+    pool.allocate_ahead(kMany);
+  }
+  EXPECT_EQ(pool.cells(), 4U);
+  // It goes on doing so as long as the caller goes on collecting.
+  for (int run = 0; run < 5; ++run) {
+    held.push_back(pool.acquire(10, kMany));
+    pool.allocate_ahead(kMany);
+    EXPECT_EQ(pool.cells(), held.size() + 1);
+  }
+  for (void* p : held) tenure_delete(p);
+}
+
+TEST(CellPool, MakesNothingAheadForACallerThatKeepsOnlyTheLastResult) {
+  CellPool pool;
+  void* last = nullptr;
+  for (int run = 0; run < 20; ++run) {
+    void* next = pool.acquire(10, kMany);
+    pool.allocate_ahead(kMany);
+    if (last != nullptr) tenure_delete(last);
+    last = next;
+  }
+  EXPECT_EQ(pool.cells(), 2U);
+  tenure_delete(last);
+}
+
+TEST(CellPool, MakesNothingAheadBeyondTheMost) {
+  CellPool pool;
+  std::vector<void*> held;
+  for (int run = 0; run < 3; ++run) {
+    held.push_back(pool.acquire(10, 3));
+    pool.allocate_ahead(3);
+  }
+  EXPECT_EQ(pool.cells(), 3U);
+  for (void* p : held) tenure_delete(p);
+}
+
+}  // namespace
+}  // namespace tenure

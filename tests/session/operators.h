@@ -1,0 +1,27 @@
+// tests/session/operators.h: custom operators (namespace tenure_test) that behave as no schema says, and their switches.
+#pragma once
+
+#include <atomic>
+
+namespace tenure::testing {
+
+/// What the operators do; every test begins with the defaults (make an OperatorSwitches object first).
+struct OperatorSwitches {
+  OperatorSwitches();
+  ~OperatorSwitches();
+  OperatorSwitches(const OperatorSwitches&) = delete;
+  OperatorSwitches& operator=(const OperatorSwitches&) = delete;
+};
+
+/// tenure_test::keep keeps its output alive in a global until its next call; only while this is set.
+extern std::atomic<bool> keep_output;
+/// tenure_test::erratic, lie, two, scratch, pair: take the other one of their two ways.
+extern std::atomic<bool> other_way;
+/// tenure_test::fail throws.
+extern std::atomic<bool> fail_now;
+/// How often tenure_test::note was called.
+extern std::atomic<int> notes;
+/// The largest number of tenure_test::slow under way at once.
+extern std::atomic<int> most_at_once;
+
+}  // namespace tenure::testing

@@ -1,0 +1,48 @@
+// tests/session/support.h: programs from text, comparison of answers, and what explain() says of one value.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tenure/base/error.h"
+#include "tenure/session/session.h"
+
+namespace tenure::testing {
+
+using Tensors = std::vector<at::Tensor>;
+using Weights = std::map<std::string, at::Tensor>;
+
+/// A program of that text form (tenure/graph/text.h) with these weights, and with the null engine's parts of these names.
+std::shared_ptr<const Program> make_program(std::string_view text, Weights weights = {}, const std::vector<std::string>& parts = {});
+
+/// The same dtype, sizes and bits.
+bool same_bits(const at::Tensor& a, const at::Tensor& b);
+/// Expects the same number of tensors, each with the same bits.
+void expect_same(const Tensors& got, const Tensors& wanted, const std::string& what = "");
+
+/// A copy of each.
+Tensors copies(const Tensors& tensors);
+
+/// Runs `session` `times` on the same inputs and expects `wanted` each time.
+void expect_answers(Session& session, const Tensors& inputs, const Tensors& wanted, int times = 3);
+
+/// What explain() says of the value of that name.
+ValueExplanation explain_value(const Session& session, const std::string& value);
+
+/// The Error that `body` throws; fails the test if it throws none.
+template <typename Body>
+Error error_of(const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error;
+  }
+  throw std::logic_error("no tenure::Error was thrown");
+}
+
+}  // namespace tenure::testing
