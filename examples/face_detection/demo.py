@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 0.5  # pixels between a box and eager PyTorch's
 ROUNDS = 5
 EAGER = "PyTorch eager"
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 class DemoError(Exception):

@@ -174,7 +174,7 @@ Expr GraphReader::read_size(const schema::SymInt& size) {
   return read_expr(size.get_as_expr().get_expr_str());
 }
 
-// A size that goes through floating point (interpolate with a scale factor) is unknown until a run: a symbol that nothing defines.
+// A size that Expr has no function for is unknown until a run: a symbol that nothing defines, another one for each such size.
 Expr GraphReader::read_expr(const std::string& text) {
   try {
     return Expr::parse(text);

@@ -97,15 +97,21 @@ TEST(ReadValues, DataDependentSizesAreSymbolsOfTheirOwn) {
   EXPECT_EQ(name_of(graph, size.list()[0]), "item");
 }
 
-TEST(ReadValues, SizesThatGoThroughFloatingPointAreUnknownAndNeverEqual) {
+TEST(ReadValues, SizesMayGoThroughFloatingPoint) {
   const Graph graph = graph_of("resized");
-  const Expr& rows = node_meta(graph, "aten::upsample_nearest2d.vec").sizes[2];
-  ASSERT_TRUE(rows.symbol().has_value());
-  EXPECT_FALSE(graph.symbol_ranges.contains(std::string(*rows.symbol())));
-  EXPECT_NE(rows, node_meta(graph, "aten::upsample_nearest2d.vec").strides[0]);
-  EXPECT_EQ(node_meta(graph, "aten::upsample_nearest2d.vec").sizes[3].constant(), 12);
+  const std::string rows(value_named(graph, "x").meta->sizes[2].symbol().value());
+  EXPECT_EQ(evaluate(node_meta(graph, "aten::upsample_nearest2d.vec").sizes[2], {{rows, 9}}), 13);
   const Node& fill = node_of(graph, "aten::full");
   EXPECT_EQ(graph.value(argument_of(fill, "fill_value").value()).kind, ValueKind::kSymFloat);
+}
+
+TEST(ReadValues, SizesOfUnknownFunctionsAreUnknownUntilTheRun) {
+  const Graph graph =
+      read_archive(replace_in(archive_bytes("resized"), "models/model.json", "TruncToInt(", "OfTomorrow("), "test.pt2").graph;
+  const TensorMeta& meta = node_meta(graph, "aten::upsample_nearest2d.vec");
+  ASSERT_TRUE(meta.sizes[2].symbol().has_value());
+  EXPECT_FALSE(graph.symbol_ranges.contains(std::string(*meta.sizes[2].symbol())));
+  EXPECT_EQ(meta.sizes[3].constant(), 12);
 }
 
 TEST(ReadArguments, ListsMayMixSizesAndNumbers) {

@@ -134,7 +134,7 @@ TEST(Session, OperatorsThatTakeScratchReplay) {
   Session session(make_program(R"(
 graph(%x: f32[2, 3, 16, 16], %w: f32[4, 3, 3, 3] = parameter "w", %g: f32[4] = parameter "g", %b: f32[4] = parameter "b"):
   %c: f32[2, 4, 16, 16] = aten::conv2d(input=%x, weight=%w, bias=%b, padding=[1, 1])
-  %n: f32[2, 4, 16, 16], %m: f32[4], %v: f32[4] = aten::native_batch_norm(input=%c, weight=%g, bias=%b, running_mean=%b, running_var=%g, training=False, momentum=0.1, eps=1.0e5)
+  %n: f32[2, 4, 16, 16], %m: f32[4], %v: f32[4] = aten::native_batch_norm(input=%c, weight=%g, bias=%b, running_mean=%b, running_var=%g, training=False, momentum=0.1, eps=100000.0)
   %p: f32[2, 4, 8, 8], None = aten::max_pool2d_with_indices(self=%n, kernel_size=[2, 2])
   %l: f32[2, 4, 8, 8] = aten::layer_norm(input=%p, normalized_shape=[8])
   %f: f32[2, 256] = aten::flatten.using_ints(self=%l, start_dim=1)
@@ -179,8 +179,7 @@ graph(%x: f32[8]):
   %y: f32[] = aten::sin(self=%s)
   return (%q, %n, %y)
 )"));
-  Tensors held;
-  Tensors wanted;
+  Tensors held, wanted;
   for (int run = 0; run < 60; ++run) {
     const int64_t positive = run % 3 == 0 ? 0 : run % 3 == 1 ? 1 : 1 + run % 8;
     at::Tensor x = -at::rand({8}) - 0.1;
