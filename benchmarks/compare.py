@@ -82,7 +82,7 @@ def medians(calls: dict[str, Callable[[], object] | None]) -> dict[str, float]:
     """Milliseconds a call: the median over rounds of the mean within a round."""
     calls = {name: call for name, call in calls.items() if call is not None}
     samples = {name: [] for name in calls}
-    for name, call in calls.items():
+    for call in calls.values():
         for _ in range(3):
             call()
     for _ in range(ROUNDS):

@@ -15,15 +15,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch._library.fake_impl import FakeImplCtx
 from torch.nn import functional as F
 from torchvision.ops import nms, roi_align
 
 PNET_WINDOW, PNET_STRIDE = 12, 2  # pixels of a pyramid level that one PNet answer sees, and the step between two answers
-
-# torchvision's shape rule for nms asks for a size by this deprecated name, whose default is "two or more": an exported program
-# would refuse a picture with one face or none.
-FakeImplCtx.create_unbacked_symint = FakeImplCtx.new_dynamic_size
 
 
 def normalize(pixels: Tensor) -> Tensor:

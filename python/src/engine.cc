@@ -20,8 +20,14 @@ void register_engine(nb::module_& m) {
       .def_prop_ro("backend", [](const Engine& engine) { return engine.spec().backend; })
       .def_prop_ro(
           "options", [](const Engine& engine) { return engine.spec().options; }, "As given to tenure.compile.")
-      .def_prop_ro("inputs", [](const Engine& engine) { return describe_bindings(engine.spec().inputs); })
-      .def_prop_ro("outputs", [](const Engine& engine) { return describe_bindings(engine.spec().outputs); })
+      .def_prop_ro(
+          "inputs", [](const Engine& engine) { return describe_bindings(engine.spec().inputs); },
+          nb::sig("def inputs(self) -> list[dict[str, object]]"),
+          "Of each: name, dtype, sizes (an int, or a str such as 'i0_0 + 1', i<k>_<d> being dimension d of input k) and\n"
+          "aliases_input, the input whose memory an output is written into, or None. Dense and contiguous.")
+      .def_prop_ro(
+          "outputs", [](const Engine& engine) { return describe_bindings(engine.spec().outputs); },
+          nb::sig("def outputs(self) -> list[dict[str, object]]"), "As for inputs.")
       .def(
           "set_output_tensors_as_unowned",
           [](Engine& engine, bool unowned, std::optional<size_t> output) {

@@ -3,7 +3,7 @@
 
 NB_MODULE(_tenure, m) {
   m.doc() = "The C++ runtime of Tenure. An implementation detail of the package `tenure`, which is the public interface.";
-  m.attr("__version__") = TENURE_VERSION;
+  m.attr("VERSION") = TENURE_VERSION;
   tenure::python::register_errors(m);
   tenure::python::register_engine(m);
   tenure::python::register_program(m);

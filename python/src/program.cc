@@ -34,8 +34,12 @@ void register_program(nb::module_& m) {
       .def_prop_ro("engines", &Program::engines, "By name.")
       .def_prop_ro("engine_blocks", &Program::engine_blocks, "Number of engine calls.")
       .def_prop_ro("aten_blocks", &Program::aten_blocks, "Number of maximal runs of aten operators between engine calls.")
-      .def_prop_ro("inputs", [](const Program& program) { return describe_inputs(program.graph()); })
-      .def_prop_ro("outputs", [](const Program& program) { return describe_outputs(program.graph()); })
+      .def_prop_ro(
+          "inputs", [](const Program& program) { return describe_inputs(program.graph()); },
+          nb::sig("def inputs(self) -> list[dict[str, object]]"), "Fields of tenure.structure.ValueSpec.")
+      .def_prop_ro(
+          "outputs", [](const Program& program) { return describe_outputs(program.graph()); },
+          nb::sig("def outputs(self) -> list[dict[str, object]]"), "Fields of tenure.structure.ValueSpec.")
       .def(
           "graph_text", [](const Program& program) { return to_text(program.graph()); },
           "The graph in tenure/graph/text.h's form.");

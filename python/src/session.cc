@@ -104,7 +104,8 @@ void register_session(nb::module_& m) {
             }
             return describe(explanation);
           },
-          "{signature, table, values: [fields of tenure.explain.ValueExplanation]}")
+          nb::sig("def explain(self) -> dict[str, object]"),
+          "{signature, table, values: [fields of tenure.report.ValueExplanation]}")
       .def(
           "stats",
           [](const Session& session) {
@@ -115,7 +116,7 @@ void register_session(nb::module_& m) {
             }
             return describe(stats);
           },
-          "The counters of tenure.stats.Stats.")
+          nb::sig("def stats(self) -> dict[str, int]"), "The counters of tenure.report.Stats.")
       .def_prop_rw("pre_allocated_outputs", &Session::pre_allocated_outputs, &Session::set_pre_allocated_outputs,
                    nb::call_guard<nb::gil_scoped_release>());
 }

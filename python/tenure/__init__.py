@@ -8,7 +8,7 @@ import torch as _torch  # noqa: F401  # loads the libraries that the extension i
 
 from . import ops as _ops  # noqa: F401  # registers the operator that stands for an engine, which torch.export.load needs
 from . import runtime
-from ._tenure import __version__
+from ._tenure import VERSION as __version__
 from .entry import (
     compile,
     load,

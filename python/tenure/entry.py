@@ -69,13 +69,16 @@ def compile(
         )
         path = Path(folder) / "model.pt2"
         write_archive(artifact, path, progress=step)
-        del artifact
+        report = artifact.report
+        del artifact  # the blobs are in the file
         step("load", 0, 1)
         try:
-            return _open(path, None, session_options, [])
+            program = _open(path, None, session_options, [])
         except Error as error:
             error.context = [where for where in error.context if folder not in where]
             raise
+        program.report = report
+        return program
 
 
 def load(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sympy
 import torch
+from torch._library.fake_impl import FakeImplCtx
 from torch._ops import HigherOrderOperator
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
@@ -18,10 +20,25 @@ from .part import expression
 _KEPT_META = ("val", "unbacked_bindings")
 
 
+@contextmanager
+def sizes_from_zero() -> Iterator[None]:
+    """Within the block, custom operators' shape rules make data-dependent sizes of zero or more.
+
+    torchvision's rule for nms asks for a size by a deprecated name whose default is "two or more": an exported detector would
+    refuse a picture with one object or none. Not thread-safe, as torch.export is not.
+    """
+    deprecated = FakeImplCtx.create_unbacked_symint
+    FakeImplCtx.create_unbacked_symint = FakeImplCtx.new_dynamic_size
+    try:
+        yield
+    finally:
+        FakeImplCtx.create_unbacked_symint = deprecated
+
+
 def export(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None, dynamic_shapes: Any) -> ExportedProgram:
     """The model in the mode (train or eval) that its owner set. Raises Error with what torch.export says."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), sizes_from_zero():
             return torch.export.export(model, tuple(args), dict(kwargs or {}), dynamic_shapes=dynamic_shapes)
     except Exception as error:  # torch.export raises many kinds
         where = [f"model {type(model).__name__}"]
@@ -34,7 +51,7 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     Raises Error for higher-order operators. `program` stays as it is.
     """
     refuse_higher_order_operators(program)
-    with torch.no_grad():
+    with torch.no_grad(), sizes_from_zero():
         program = program.run_decompositions({})
     for node in program.graph.nodes:
         node.meta = {key: node.meta[key] for key in _KEPT_META if key in node.meta}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from . import _tenure
+from .compile import Report
 from .errors import Error
 from .report import Explanation, Stats, explanation_from
 from .stored_file import StoredFile
@@ -31,6 +32,7 @@ class Program:
     def __init__(self, native: _tenure.Program, file: StoredFile, path: str | None, session_options: SessionOptions | None = None):
         """Use tenure.compile or tenure.load. `path` is where the user's file is, if there is one."""
         self.path = path
+        self.report: Report | None = None  # what was compiled and why the rest was not; None for a loaded program
         self._native = native
         self._file = file
         self._session = _tenure.Session(native, **_checked(session_options))

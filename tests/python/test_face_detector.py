@@ -11,6 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "face_detection"))
 from mtcnn import FaceDetector
+from tenure.prepare import export
 
 SIDE = 224
 FACE = slice(20, 244), slice(112, 336)  # rows and columns of skimage's astronaut with her face and nothing like another
@@ -51,7 +52,7 @@ def detector() -> FaceDetector:
 @pytest.fixture(scope="module")
 def exported(detector) -> torch.export.ExportedProgram:
     with torch.no_grad():  # exported on a picture without a face: nothing may be learned from the example
-        return torch.export.export(detector, (torch.from_numpy(PICTURES["blank"][0]),))
+        return export(detector, (torch.from_numpy(PICTURES["blank"][0]),), None, None)
 
 
 @pytest.fixture(scope="module")

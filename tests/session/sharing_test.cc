@@ -263,7 +263,7 @@ TEST(Sharing, QuantizedTensorsPassThrough) {
   Session session(make_program(R"(
 graph(%x: f32[8]):
   %y: f32[8] = aten::relu(self=%x)
-  %q: f32[8] = aten::quantize_per_tensor(self=%y, scale=0.05, zero_point=3, dtype=dtype quint8)
+  %q: f32[8] = aten::quantize_per_tensor(self=%y, scale=0.05, zero_point=3, dtype=13)
   %d: f32[8] = aten::dequantize.self(self=%q)
   return (%d)
 )"));

@@ -1,0 +1,169 @@
+// Engines (the null engine) inside programs: who owns their outputs.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/session/support.h"
+
+namespace tenure {
+namespace {
+
+using namespace tenure::testing;
+using ::testing::HasSubstr;
+
+constexpr const char* kTwo = R"(
+graph(%x: f32[2, 3], %y: f32[2, 3]):
+  %s: f32[2, 3], %p: f32[2, 3] = engine "two_outputs"(%x, %y)
+  %r: f32[2, 3] = aten::relu(self=%p)
+  return (%s, %r)
+)";
+
+TEST(EngineBlock, OutputsThatAreReturnedAreLeasedAndTheOthersStand) {
+  const auto program = make_program(kTwo, {}, {"two_outputs"});
+  Session session(program);
+  std::vector<std::pair<Tensors, Tensors>> held;
+  for (int run = 0; run < 10; ++run) {
+    const at::Tensor x = at::randn({2, 3}), y = at::randn({2, 3});
+    held.emplace_back(session.run({x, y}), Tensors{x + y, at::relu(x * y)});
+  }
+  for (const auto& [got, wanted] : held) expect_same(got, wanted);
+  EXPECT_EQ(session.stats().last_run_allocations, 0);
+  EXPECT_EQ(session.stats().engine_blocks, 1);
+  EXPECT_EQ(session.stats().aten_blocks, 1);
+  EXPECT_EQ(explain_value(session, "s").ownership, Ownership::kLeased);
+  EXPECT_EQ(explain_value(session, "p").ownership, Ownership::kStanding);
+  EXPECT_EQ(explain_value(session, "p").where, "arena");
+  const Engine& engine = *program->engines().at("two_outputs");
+  EXPECT_TRUE(engine.are_output_tensors_unowned(0));
+  EXPECT_FALSE(engine.are_output_tensors_unowned(1));
+  held.clear();
+  EXPECT_EQ(session.stats().held_slots, 0) << "the engine's context must hold no slot";
+}
+
+TEST(EngineBlock, TheOwnershipSwitchesChangePlacementAtTheNextRun) {
+  const auto program = make_program(kTwo, {}, {"two_outputs"});
+  Session session(program);
+  const at::Tensor x = at::randn({2, 3}), y = at::randn({2, 3});
+  const Tensors wanted = {x + y, at::relu(x * y)};
+  expect_answers(session, {x, y}, wanted);
+  EXPECT_EQ(explain_value(session, "p").where, "arena");
+  program->engines().at("two_outputs")->set_output_tensors_as_unowned(true);
+  expect_answers(session, {x, y}, wanted);
+  EXPECT_EQ(explain_value(session, "p").where, "slot");
+  EXPECT_THAT(explain_value(session, "p").reason, HasSubstr("set_output_tensors_as_unowned"));
+  program->engines().at("two_outputs")->set_output_tensors_as_unowned(1, false);
+  expect_answers(session, {x, y}, wanted);
+  EXPECT_EQ(explain_value(session, "p").where, "arena");
+  EXPECT_EQ(session.stats().observing_runs, 3);
+  EXPECT_EQ(session.stats().last_run_allocations, 0);
+  EXPECT_THROW(program->engines().at("two_outputs")->set_output_tensors_as_unowned(0, false), Error) << "it is returned";
+}
+
+TEST(EngineBlock, AViewOfAnOutputThatIsReturnedKeepsTheOutput) {
+  const auto program = make_program(R"(
+graph(%x: f32[2, 3], %y: f32[2, 3]):
+  %s: f32[2, 3], %p: f32[2, 3] = engine "two_outputs"(%x, %y)
+  %v: f32[3, 2] = aten::view(self=%s, size=[3, 2])
+  %t: f32[2] offset (2) = aten::select.int(self=%v, dim=0, index=1)
+  return (%t)
+)",
+                                    {}, {"two_outputs"});
+  Session session(program);
+  std::vector<std::pair<Tensors, Tensors>> held;
+  for (int run = 0; run < 10; ++run) {
+    const at::Tensor x = at::randn({2, 3}), y = at::randn({2, 3});
+    held.emplace_back(session.run({x, y}), Tensors{(x + y).view({3, 2})[1]});
+  }
+  for (const auto& [got, wanted] : held) expect_same(got, wanted);
+  EXPECT_TRUE(program->engines().at("two_outputs")->are_output_tensors_unowned(0));
+  EXPECT_EQ(explain_value(session, "s").where, "slot");
+  EXPECT_EQ(explain_value(session, "p").where, "arena");
+  EXPECT_THAT(explain_value(session, "s").reason, HasSubstr("through"));
+}
+
+TEST(EngineBlock, ChangingSizesAndInputsThatAreNotContiguous) {
+  Session session(make_program(R"(
+graph(%x: f32[s0, 8]):
+  where 1 <= s0 <= 64
+  %a: f32[s0, 8] = aten::relu(self=%x)
+  %y: f32[s0, 4] = engine "dynamic_batch"(%a)
+  %z: f32[s0, 4] = engine "dynamic_batch"(%x)
+  %w: f32[s0, 4] = aten::add.Tensor(self=%y, other=%z)
+  return (%w, %z)
+)",
+                               {}, {"dynamic_batch"}));
+  Session plain(make_program(R"(
+graph(%x: f32[s0, 8]): %z: f32[s0, 4] = engine "dynamic_batch"(%x) return (%z)
+)",
+                             {}, {"dynamic_batch"}),
+                {.pre_allocated_outputs = false});
+  const auto linear = [&](const at::Tensor& x) { return plain.run({x})[0]; };
+  std::vector<std::pair<Tensors, Tensors>> held;
+  for (int run = 0; run < 24; ++run) {
+    const int64_t rows = 1 + run % 3 * 20;
+    const at::Tensor x = run % 2 == 0 ? at::randn({rows, 8}) : at::randn({8, rows}).t();
+    const at::Tensor z = linear(x);
+    held.emplace_back(session.run({x}), Tensors{linear(at::relu(x)) + z, z});
+  }
+  for (const auto& [got, wanted] : held) expect_same(got, wanted);
+  EXPECT_EQ(session.stats().last_run_allocations, 0);
+  EXPECT_EQ(session.stats().deviations, 0);
+}
+
+TEST(EngineBlock, ThatTakesWhatDependsOnData) {
+  Session session(make_program(R"(
+graph(%x: f32[6, 4]):
+  %c: f32[6] strides [4] = aten::select.int(self=%x, dim=1, index=0)
+  %m: bool[6] = aten::gt.Scalar(self=%c, other=0)
+  %i: i64[u0, 1] = aten::nonzero(self=%m)
+  %j: i64[u0] = aten::view(self=%i, size=[-1])
+  %r: f32[u0, 4] = aten::index.Tensor(self=%x, indices=[%j])
+  %a: f32[u0, 4], %b: f32[u0, 4] = engine "identity"(%r)
+  %s: f32[u0, 4] = aten::sin(self=%b)
+  return (%a, %s)
+)",
+                               {}, {"identity"}));
+  std::vector<std::pair<Tensors, Tensors>> held;
+  for (int run = 0; run < 14; ++run) {
+    at::Tensor x = -at::rand({6, 4}) - 0.1;
+    x.narrow(0, 0, run % 7).neg_();
+    const at::Tensor r = x.narrow(0, 0, run % 7);
+    held.emplace_back(session.run({x}), copies({r, at::sin(r + 1)}));
+  }
+  for (const auto& [got, wanted] : held) expect_same(got, wanted);
+  EXPECT_EQ(session.stats().deviations, 0);
+}
+
+TEST(EngineBlock, EveryOutputMayBeReturned) {
+  Session session(make_program(R"(
+graph(%x: f32[s0, 4]):
+  %a: f32[s0, 4], %b: f32[s0, 4] = engine "identity"(%x)
+  return (%b, %a, %x, %a)
+)",
+                               {}, {"identity"}));
+  for (int run = 0; run < 5; ++run) {
+    const at::Tensor x = at::randn({3, 4});
+    const Tensors got = session.run({x});
+    expect_same(got, {x + 1, x, x, x});
+    EXPECT_FALSE(got[1].is_alias_of(x));
+  }
+}
+
+TEST(EngineBlock, ThatRefusesItsInputNamesTheNodeAndLeavesTheSessionUsable) {
+  Session session(make_program(R"(
+graph(%x: f32[s0, 3], %y: f32[2, 3]):
+  %r: f32[s0, 3] = aten::relu(self=%x)
+  %s: f32[2, 3], None = engine "two_outputs"(%r, %y) as part
+  return (%s)
+)",
+                               {}, {"two_outputs"}));
+  for (int run = 0; run < 4; ++run) {
+    const at::Tensor x = at::randn({2, 3}), y = at::randn({2, 3});
+    expect_same(session.run({x, y}), {at::relu(x) + y});
+    EXPECT_THAT(error_of([&] { session.run({at::randn({5, 3}), y}); }).what(), HasSubstr("part"));
+  }
+  EXPECT_EQ(session.stats().held_slots, 0);
+}
+
+}  // namespace
+}  // namespace tenure
