@@ -51,6 +51,7 @@ def compile(
       session_options: how the program runs; see tenure.program.SessionOptions.
       progress: show a progress bar on stderr; by default only where that is a terminal.
 
+    `Program.report` says what became an engine and why the rest did not: a part that a backend fails to compile is no error.
     Raises Error for a model that cannot be exported, control flow in the graph, an unknown backend, option or operator name. Not
     thread-safe (torch.export is not); the program is.
     """

@@ -7,6 +7,8 @@ namespace {
 
 using c10::IValue;
 
+constexpr size_t kLongLine = 120;  // characters
+
 std::string print_name(std::string_view name) { return is_plain_name(name) ? std::string(name) : quote_string(name); }
 
 template <typename Range, typename Print>
@@ -87,7 +89,7 @@ class Printer {
   explicit Printer(const Graph& graph) : graph_(graph) {}
 
   std::string print() const {
-    std::string text = "graph(" + join(graph_.inputs, [&](const GraphInput& input) { return print_input(input); }) + "):\n";
+    std::string text = print_signature();
     for (const auto& [symbol, range] : graph_.symbol_ranges) text += "  where " + print_range(symbol, range) + "\n";
     for (size_t i = 0; i < graph_.nodes.size(); ++i) text += "  " + print_node(graph_.nodes[i], i) + "\n";
     return text + "  return (" + join(graph_.outputs, [&](const GraphOutput& output) { return print_output(output); }) + ")\n";
@@ -110,6 +112,16 @@ class Printer {
   }
 
  private:
+  /// On one line if it fits, else each input on its own.
+  std::string print_signature() const {
+    const std::string inputs = join(graph_.inputs, [&](const GraphInput& input) { return print_input(input); });
+    if (inputs.size() <= kLongLine) return "graph(" + inputs + "):\n";
+    std::string text = "graph(\n";
+    for (size_t i = 0; i < graph_.inputs.size(); ++i)
+      text += "      " + print_input(graph_.inputs[i]) + (i + 1 < graph_.inputs.size() ? ",\n" : "):\n");
+    return text;
+  }
+
   static std::string print_range(const std::string& symbol, const SymbolRange& range) {
     std::string text = print_name(symbol);
     if (range.min) text = std::to_string(*range.min) + " <= " + text;

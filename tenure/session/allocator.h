@@ -26,6 +26,24 @@ class MemoryScope {
   virtual void freed(void* p) = 0;
 };
 
+/// Counts what the ordinary allocator serves; itself it serves nothing.
+class CountingScope : public MemoryScope {
+ public:
+  int64_t ordinary_requests() const { return requests_; }
+  int64_t ordinary_bytes() const { return bytes_; }
+
+  void* serve(size_t) override { return nullptr; }
+  void allocated(void*, size_t bytes) override {
+    ++requests_;
+    bytes_ += static_cast<int64_t>(bytes);
+  }
+  void freed(void*) override {}
+
+ private:
+  int64_t requests_ = 0;
+  int64_t bytes_ = 0;
+};
+
 /// Makes `scope` the calling thread's for the guard's life. Guards nest; null lets requests pass.
 class MemoryScopeGuard {
  public:

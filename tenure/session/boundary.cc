@@ -22,11 +22,7 @@ bool is_same_place(const at::Tensor& a, const at::Tensor& b) {
 
 Boundary::Boundary(const Program& program) : program_(program), weights_(program.graph().values.size()) {
   const Graph& graph = program.graph();
-  for (const std::string& name : program.ownership().state) {
-    const auto found = program.weights().find(name);
-    check(found != program.weights().end(), ErrorCode::kBadFile, "the file lacks the buffer ", name, ", which the program changes");
-    state_.emplace(name, found->second.clone());
-  }
+  copy_state();
   std::map<std::string, ValueId> inputs_by_name, buffers_by_name;
   for (const GraphInput& input : graph.inputs) {
     if (input.kind == GraphInput::Kind::kUser || input.kind == GraphInput::Kind::kUserConstant) {
@@ -46,12 +42,35 @@ Boundary::Boundary(const Program& program) : program_(program), weights_(program
     (changes ? state_storages_ : weight_storages_).insert(tensor.storage().unsafeGetStorageImpl());
   }
   for (const GraphOutput& output : graph.outputs) {
+    check(!output.value.is_list(), ErrorCode::kUnsupported, "an output of the program is a list; outputs must be flat");
     if (output.kind == GraphOutput::Kind::kUser || !output.value.is_value()) continue;
     const auto& targets = output.kind == GraphOutput::Kind::kBufferMutation ? buffers_by_name : inputs_by_name;
     const auto target = targets.find(output.target);
     check(target != targets.end() && target->second.valid(), ErrorCode::kBadFile, "an output changes ", output.target,
           ", which is no input of the program");
     write_backs_.push_back({output.value.value(), target->second});
+  }
+}
+
+// Names that share memory (tied buffers) go on sharing it: the copy is made storage by storage.
+void Boundary::copy_state() {
+  std::map<const c10::StorageImpl*, at::Tensor> copied;  // each storage as bytes
+  for (const std::string& name : program_.ownership().state) {
+    const auto found = program_.weights().find(name);
+    check(found != program_.weights().end(), ErrorCode::kBadFile, "the file lacks the buffer ", name,
+          ", which the program changes");
+    const at::Tensor& buffer = found->second;
+    at::Tensor& bytes = copied[buffer.storage().unsafeGetStorageImpl()];
+    if (bytes.defined()) continue;
+    const int64_t count = static_cast<int64_t>(buffer.storage().nbytes());
+    bytes = at::empty({0}, buffer.options().dtype(at::kByte)).set_(buffer.storage(), 0, {count}, {1}).clone();
+  }
+  for (const auto& [name, weight] : program_.weights()) {
+    const auto copy = copied.find(weight.storage().unsafeGetStorageImpl());
+    if (copy == copied.end()) continue;
+    at::Tensor tensor = at::empty({0}, weight.options());
+    tensor.set_(copy->second.storage(), weight.storage_offset(), weight.sizes(), weight.strides());
+    state_.emplace(name, std::move(tensor));
   }
 }
 

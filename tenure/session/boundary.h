@@ -45,6 +45,7 @@ class Boundary {
     ValueId target;  // a graph input
   };
 
+  void copy_state();
   bool is_target(const at::Tensor& tensor, const Registers& registers) const;
 
   const Program& program_;
@@ -52,7 +53,7 @@ class Boundary {
   std::vector<ValueId> user_inputs_;  // invalid for constants
   std::vector<WriteBack> write_backs_;
   std::unordered_set<const c10::StorageImpl*> state_storages_, weight_storages_;
-  std::map<std::string, at::Tensor> state_;  // by buffer name
+  std::map<std::string, at::Tensor> state_;  // by name: the buffers that runs change, and what shares their memory
 };
 
 }  // namespace tenure

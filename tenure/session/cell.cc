@@ -57,7 +57,11 @@ void* CellPool::acquire(size_t bytes, size_t max_cells) {
   Cell** too_small = nullptr;
   Cell* cell = find_free(bytes, too_small);
   if (cell != nullptr) {
-    misses_ = 0;
+    if (cell == made_ahead_) {
+      ahead_ = bytes;
+    } else {
+      misses_ = 0;
+    }
   } else {
     if (too_small == nullptr && cells_.size() >= max_cells) return nullptr;
     // A buffer that grows, grows by half at least, so that a slowly growing size settles soon.
@@ -72,6 +76,7 @@ void* CellPool::acquire(size_t bytes, size_t max_cells) {
       cells_.push_back(cell);
     }
   }
+  made_ahead_ = nullptr;
   return cell->try_hold() ? cell->data() : nullptr;
 }
 
@@ -79,7 +84,8 @@ void CellPool::allocate_ahead(size_t max_cells) {
   const size_t bytes = std::exchange(ahead_, 0);
   Cell** too_small = nullptr;
   if (bytes == 0 || cells_.size() >= max_cells || find_free(bytes, too_small) != nullptr) return;
-  if (Cell* cell = Cell::make(bytes)) cells_.push_back(cell);
+  made_ahead_ = Cell::make(bytes);
+  if (made_ahead_ != nullptr) cells_.push_back(made_ahead_);
 }
 
 size_t CellPool::bytes() const {

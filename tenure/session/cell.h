@@ -55,8 +55,8 @@ class CellPool {
   /// Memory for `bytes`, in a cell that nobody holds; a new cell is made, or a free one that is too small replaced, when there is
   /// none. Null when `max_cells` are held already or there is no memory.
   void* acquire(size_t bytes, size_t max_cells);
-  /// Allocate-ahead: if the last two acquire() found every cell held (a caller that collects results, not one that keeps the last),
-  /// makes the next one now, behind the run's work.
+  /// Allocate-ahead: if the last two acquire() found every cell held, or none but the one made ahead (a caller that collects
+  /// results, not one that keeps the last), makes the next one now, behind the run's work.
   void allocate_ahead(size_t max_cells);
 
   /// Its cells are slots: what they hold leaves, or may leave, to the caller.
@@ -72,8 +72,9 @@ class CellPool {
 
   std::vector<Cell*> cells_;
   bool leased_ = false;
-  int misses_ = 0;    // how many acquire() in a row found every cell held
-  size_t ahead_ = 0;  // bytes to allocate ahead; 0: nothing
+  int misses_ = 0;              // how many acquire() in a row found every cell held
+  Cell* made_ahead_ = nullptr;  // and not used yet
+  size_t ahead_ = 0;            // bytes to allocate ahead; 0: nothing
 };
 
 }  // namespace tenure

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "tenure/base/error.h"
 #include "tenure/session/region.h"
 
@@ -16,22 +18,36 @@ bool is_same(const at::Tensor& made, const at::Tensor& fixed) {
          (made.const_data_ptr() == fixed.const_data_ptr() && made.sizes() == fixed.sizes() && made.strides() == fixed.strides());
 }
 
-bool take_result(const PreparedResult& result, c10::IValue&& made, Registers& registers) {
-  c10::IValue& slot = registers[result.value.index];
-  if (result.fixed && (!slot.isTensor() || is_same(made.toTensor(), slot.toTensor()))) return true;
-  slot = std::move(made);
-  return !result.fixed;
+// The plan keeps a place in the arena only for as long as the value that was observed there lives.
+bool lies_elsewhere_in_arena(const PreparedResult& result, const c10::IValue& made) {
+  if (!made.isTensor() || !made.toTensor().defined() || !made.toTensor().has_storage()) return false;
+  const void* place = made.toTensor().storage().data();
+  return place != result.in_arena && arena_region().contains(place);
 }
 
-// True if every fixed result is where it was observed.
-bool take_results(const PreparedCall& call, torch::jit::Stack& stack, Registers& registers) {
+bool take_result(const PreparedResult& result, c10::IValue&& made, Registers& registers) {
+  c10::IValue& slot = registers[result.value.index];
+  bool as_observed = !lies_elsewhere_in_arena(result, made);
+  if (result.fixed) {
+    if (!slot.isTensor()) return true;  // a number that the signature determines
+    as_observed = made.isTensor() && made.toTensor().defined() && is_same(made.toTensor(), slot.toTensor());
+    if (as_observed) return true;
+  }
+  slot = std::move(made);
+  return as_observed;
+}
+
+// True if every result is where it was observed.
+bool take_results(const Node& node, const PreparedCall& call, torch::jit::Stack& stack, Registers& registers) {
   bool as_observed = true;
   for (const PreparedResult& result : call.results) {
-    c10::IValue& item = stack[static_cast<size_t>(result.position)];
+    const size_t position = static_cast<size_t>(result.position);
+    c10::IValue& item = stack[position];
     if (result.element < 0) {
       as_observed &= take_result(result, std::move(item), registers);
     } else {
-      as_observed &= take_result(result, c10::IValue(item.toListRef()[static_cast<size_t>(result.element)]), registers);
+      const auto elements = elements_of(node, node.outputs[position], item);
+      as_observed &= take_result(result, c10::IValue(elements[static_cast<size_t>(result.element)]), registers);
     }
   }
   return as_observed;
@@ -79,13 +95,13 @@ void run_engine(const Node& node, const PreparedCall& call, EngineContext& conte
 void ReplayScope::enter(const PreparedCall& call) {
   call_ = &call;
   next_ = 0;
-  scratch_frees_ = 0;
+  freed_scratch_ = 0;
   strayed_ = false;
   inside_ = true;
 }
 
 void* ReplayScope::serve(size_t bytes) {
-  if (off_ || !inside_) return nullptr;
+  if (!inside_) return nullptr;
   return call_->varies ? serve_cell(bytes) : serve_planned(bytes);
 }
 
@@ -93,7 +109,7 @@ void* ReplayScope::serve_planned(size_t bytes) {
   if (strayed_ || next_ >= call_->requests) return nullptr;
   const size_t r = static_cast<size_t>(call_->first_request + next_);
   const Request& request = run_.plan->observation.requests[r];
-  if (request.bytes != static_cast<plan::Bytes>(bytes) || request.frees_before != scratch_frees_) {
+  if (request.bytes != static_cast<plan::Bytes>(bytes) || request.freed_before != freed_scratch_) {
     // The order of requests is no longer the observed one: the rest of the call could be given memory that is still in use.
     strayed_ = true;
     return nullptr;
@@ -115,22 +131,17 @@ void* ReplayScope::serve_cell(size_t bytes) {
   return cells_.pool(call_->node, next_++).acquire(bytes, max_cells_);
 }
 
-void ReplayScope::allocated(void*, size_t bytes) {
-  ++ordinary_requests_;
-  ordinary_bytes_ += static_cast<int64_t>(bytes);
-}
-
 void ReplayScope::freed(void* p) {
-  if (!arena_region().contains(p)) return;
+  if (!arena_.contains(p)) return;
   --outstanding_;
   if (!inside_ || call_->varies) return;
-  for (int i = 0; i < next_ && i < call_->requests; ++i) {
+  // The last request that was served there is the one that lives there.
+  for (int i = std::min(next_, call_->requests) - 1; i >= 0; --i) {
     const size_t r = static_cast<size_t>(call_->first_request + i);
-    // Only scratch counts, as it did in the observation; cells and ordinary memory have no planned address.
-    if (run_.addresses[r] == p && run_.plan->observation.requests[r].scratch) {
-      ++scratch_frees_;
-      return;
-    }
+    if (run_.addresses[r] != p) continue;
+    // Only scratch counts, as it did in the observation.
+    if (run_.plan->observation.requests[r].scratch) freed_scratch_ += free_mark(i);
+    return;
   }
 }
 
@@ -149,10 +160,11 @@ size_t run_prepared(const Program& program, PreparedRun& run, Frame& frame, Repl
           break;
       }
       scope.leave();
+      run.deviated = !take_results(node, call, stack, run.registers);
     } catch (Error& error) {
       throw error.add_context(concat("node ", node.name, " (", node.target, ")"));
     }
-    if (!take_results(call, stack, run.registers)) return index + 1;
+    if (run.deviated) return index + 1;
     for (ValueId value : call.released) run.registers[value.index] = c10::IValue();
   }
   return program.graph().nodes.size();

@@ -1,6 +1,7 @@
 // tenure/session/frame.h: everything that one run in flight may write: arena, cells, engine contexts, prepared calls.
 #pragma once
 
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -24,6 +25,7 @@ class Arena {
 
   char* base() const { return base_; }
   size_t bytes() const { return bytes_; }
+  bool contains(const void* p) const { return reinterpret_cast<uintptr_t>(p) - reinterpret_cast<uintptr_t>(base_) < bytes_; }
   /// Replaces the chunk by one of `bytes`; addresses in the old one are void. False if there is no memory: the arena is as before.
   bool grow(size_t bytes);
   /// Forgets the chunk without giving it back: somebody still uses memory in it.

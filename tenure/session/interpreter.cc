@@ -70,6 +70,13 @@ std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registe
   return inputs;
 }
 
+c10::ArrayRef<c10::IValue> elements_of(const Node& node, const NodeOutput& output, const c10::IValue& list) {
+  const auto elements = list.toListRef();
+  check(elements.size() == output.values.size(), ErrorCode::kBadFile, node.target, " returned a list of ", elements.size(),
+        " tensors, but the file names ", output.values.size());
+  return elements;
+}
+
 void store_results(const Node& node, torch::jit::Stack& stack, Registers& registers) {
   check(stack.size() >= node.outputs.size(), ErrorCode::kBadFile, node.target, " returned ", stack.size(),
         " results, but the file names ", node.outputs.size());
@@ -79,9 +86,7 @@ void store_results(const Node& node, torch::jit::Stack& stack, Registers& regist
       if (!output.values.empty() && output.values[0].valid()) registers[output.values[0].index] = std::move(stack[i]);
       continue;
     }
-    const auto elements = stack[i].toListRef();
-    check(elements.size() == output.values.size(), ErrorCode::kBadFile, node.target, " returned a list of ", elements.size(),
-          " tensors, but the file names ", output.values.size());
+    const auto elements = elements_of(node, output, stack[i]);
     for (size_t k = 0; k < output.values.size(); ++k)
       if (output.values[k].valid()) registers[output.values[k].index] = elements[k];
   }

@@ -6,6 +6,17 @@ namespace tenure {
 
 using Origin = ValueRecord::Origin;
 
+namespace {
+
+bool is_plain(const at::Tensor& tensor) {
+  if (!tensor.defined() || !tensor.has_storage()) return false;
+  const c10::DispatchKeySet autograd = c10::autograd_dispatch_keyset | c10::autocast_dispatch_keyset;
+  const c10::DispatchKeySet keys = tensor.key_set() - autograd - c10::DispatchKeySet(c10::DispatchKey::ADInplaceOrView);
+  return keys == c10::DispatchKeySet(c10::DispatchKey::CPU);
+}
+
+}  // namespace
+
 Observer::Observer(const Program& program) : program_(program) {
   observation_.of_node.assign(program.graph().nodes.size(), {0, 0});
   observation_.values.resize(program.graph().values.size());
@@ -25,7 +36,7 @@ void Observer::start(const Registers& registers) {
 
 void Observer::enter_node(int node) {
   node_ = node;
-  scratch_frees_ = 0;
+  freed_scratch_ = 0;
   observation_.of_node[static_cast<size_t>(node)].first = static_cast<int>(observation_.requests.size());
 }
 
@@ -38,13 +49,14 @@ void Observer::leave_node(const Registers& registers) {
 }
 
 void Observer::allocated(void* p, size_t bytes) {
+  CountingScope::allocated(p, bytes);
   if (node_ < 0) return;
   live_[p] = static_cast<int>(observation_.requests.size());
   Request request;
   request.node = node_;
   request.bytes = static_cast<plan::Bytes>(bytes);
   request.begin = clock_++;
-  request.frees_before = scratch_frees_;
+  request.freed_before = freed_scratch_;
   observation_.requests.push_back(request);
 }
 
@@ -54,7 +66,7 @@ void Observer::freed(void* p) {
   Request& request = observation_.requests[static_cast<size_t>(found->second)];
   request.end = clock_++;
   request.scratch = request.node == node_;
-  scratch_frees_ += request.scratch;
+  if (request.scratch) freed_scratch_ += free_mark(found->second - observation_.of_node[static_cast<size_t>(node_)].first);
   live_.erase(found);
 }
 
@@ -66,10 +78,9 @@ void Observer::record(ValueId value, const c10::IValue& content) {
     return;
   }
   const at::Tensor& tensor = content.toTensor();
-  record.plain =
-      tensor.defined() && tensor.layout() == at::kStrided && tensor.has_storage() && !tensor.is_conj() && !tensor.is_neg();
+  record.plain = is_plain(tensor);
   record.origin = Origin::kElsewhere;
-  if (!record.plain) return;
+  if (!tensor.defined() || tensor.layout() != at::kStrided || !tensor.has_storage()) return;
   record.sizes = tensor.sizes().vec();
   record.strides = tensor.strides().vec();
   record.storage_offset = tensor.storage_offset();

@@ -20,11 +20,14 @@ struct Request {
   int node = 0;
   plan::Bytes bytes = 0;
   plan::Time begin = 0;
-  plan::Time end = -1;    // when it was freed on the running thread within the run; -1 if it was not
-  bool scratch = false;   // freed before its node was done
-  int frees_before = 0;   // how much scratch of the node had been freed when the request came
-  bool returned = false;  // memory of a user output
+  plan::Time end = -1;        // when it was freed on the running thread within the run; -1 if it was not
+  bool scratch = false;       // freed before its node was done
+  uint64_t freed_before = 0;  // which scratch of the node had been freed when the request came: the sum of their free_mark()s
+  bool returned = false;      // memory of a user output
 };
+
+/// Stands for the n-th request of a node in Request::freed_before: sums of different requests differ but for an unlikely accident.
+inline uint64_t free_mark(int n) { return (2 * static_cast<uint64_t>(n) + 1) * 0x9E3779B97F4A7C15ull; }
 
 /// Where a value was seen to lie, and how.
 struct ValueRecord {
@@ -46,7 +49,7 @@ struct ValueRecord {
   at::ScalarType dtype = at::kFloat;
   plan::Bytes storage_bytes = 0;
   bool plain =
-      true;  // a dense tensor without conjugate or negative bit: a tensor of these sizes over that memory is the same value
+      true;  // a dense CPU tensor and nothing more (conjugated, quantized): these sizes over that memory are the same value
 };
 
 struct Observation {
@@ -57,7 +60,7 @@ struct Observation {
 };
 
 /// Records one run. Used on the running thread only.
-class Observer final : public MemoryScope {
+class Observer final : public CountingScope {
  public:
   explicit Observer(const Program& program);
 
@@ -69,7 +72,6 @@ class Observer final : public MemoryScope {
   /// After all registers were emptied: `outputs` are what leaves to the caller.
   Observation finish(const std::vector<c10::IValue>& outputs, std::string signature);
 
-  void* serve(size_t) override { return nullptr; }
   void allocated(void* p, size_t bytes) override;
   void freed(void* p) override;
 
@@ -82,7 +84,7 @@ class Observer final : public MemoryScope {
   std::unordered_map<const c10::StorageImpl*, ValueRecord::Origin> borrowed_;  // storages that were there before the run
   plan::Time clock_ = 0;
   int node_ = -1;  // -1 between nodes
-  int scratch_frees_ = 0;
+  uint64_t freed_scratch_ = 0;
 };
 
 }  // namespace tenure

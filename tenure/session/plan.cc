@@ -28,7 +28,10 @@ class Planning {
     lay_out_arena();
     plan_->modes.assign(graph_.values.size(), ValueMode::kRegister);
     for (const GraphInput& input : graph_.inputs) {
-      if (input.value.valid()) set_mode(input.value, record(input.value).origin != Origin::kInput && !owner(input.value).movable);
+      if (!input.value.valid()) continue;
+      // The caller's numbers are a part of the signature, but not his tensors.
+      const bool changes = input.kind == GraphInput::Kind::kUser && is_tensor(input.value);
+      set_mode(input.value, !changes && !owner(input.value).movable);
     }
     for (size_t i = 0; i < graph_.nodes.size(); ++i) choose_modes(i);
     return std::move(plan_);
@@ -37,6 +40,7 @@ class Planning {
  private:
   const ValueRecord& record(ValueId value) const { return plan_->observation.values[value.index]; }
   const Owner& owner(ValueId value) const { return owners_[value.index]; }
+  bool is_tensor(ValueId value) const { return graph_.value(value).kind == ValueKind::kTensor; }
   bool is_fixed(ValueId value) const { return plan_->modes[value.index] == ValueMode::kFixed; }
   void set_mode(ValueId value, bool fixed) { plan_->modes[value.index] = fixed ? ValueMode::kFixed : ValueMode::kRegister; }
 
@@ -119,7 +123,7 @@ class Planning {
       const ValueRecord& seen = record(value);
       if (owner(value).data_dependent || owner(value).movable || movable_only || plan_->varies[node] || !seen.plain) return;
       switch (seen.origin) {
-        case Origin::kNumber: return set_mode(value, true);
+        case Origin::kNumber: return set_mode(value, !is_tensor(value));  // a tensor that was None this time
         case Origin::kWeight: return set_mode(value, aliases && inputs_fixed);
         case Origin::kRequest: return set_mode(value, lies_in_arena(seen) && (!aliases || inputs_fixed || makes(node, seen)));
         default: return;
@@ -168,9 +172,11 @@ bool is_elided(const Program& program, const Plan& plan, size_t index) {
     writes |= is_tensor && facts.may_alias[k].empty();
     ++k;
   });
-  // An assertion about a tensor's content (no results, a tensor argument) must run too.
-  if (node.outputs.empty())
+  // An assertion about a tensor's content (no results, a tensor argument) must run too, and what is called for its side effect.
+  if (node.outputs.empty()) {
+    writes |= !node.target.starts_with("aten::");
     for_each_input(node, [&](ValueId value) { writes |= program.graph().value(value).kind == ValueKind::kTensor; });
+  }
   return !writes;
 }
 

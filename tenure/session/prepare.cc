@@ -3,12 +3,13 @@
 #include <ATen/ATen.h>
 #include <c10/core/CPUAllocator.h>
 
-#include "tenure/session/allocator.h"
-
 namespace tenure {
 namespace {
 
 using Origin = ValueRecord::Origin;
+
+// Not tenure_delete: a replay counts what it handed out and got back, and these storages are neither.
+void leave_alone(void*) {}
 
 at::Tensor tensor_over(const c10::Storage& storage, const ValueRecord& seen) {
   at::Tensor tensor = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(storage), c10::DispatchKeySet(c10::DispatchKey::CPU),
@@ -56,13 +57,17 @@ class Preparation {
       void* address = arena + placement.offset;
       run_->addresses[r] = address;
       storages_[r] = c10::Storage(c10::Storage::use_byte_size_t(), static_cast<size_t>(requests[r].bytes),
-                                  c10::DataPtr(address, address, &tenure_delete, c10::DeviceType::CPU), c10::GetCPUAllocator(),
+                                  c10::DataPtr(address, address, &leave_alone, c10::DeviceType::CPU), c10::GetCPUAllocator(),
                                   /*resizable=*/true);
     }
   }
 
   void make_fixed_values() {
+    std::vector<bool> is_weight(graph_.values.size());
+    for (const GraphInput& input : graph_.inputs)
+      if (input.value.valid()) is_weight[input.value.index] = input.kind != GraphInput::Kind::kUser;
     for (size_t v = 0; v < graph_.values.size(); ++v) {
+      if (is_weight[v]) continue;  // it stays in its register, also where its metadata may change
       const ValueRecord& seen = run_->plan->observation.values[v];
       if (run_->plan->modes[v] != ValueMode::kFixed) {
         run_->varying.push_back(ValueId(v));
@@ -71,8 +76,6 @@ class Preparation {
       c10::IValue& fixed = run_->registers[v];
       if (seen.origin == Origin::kNumber) {
         fixed = seen.number;
-      } else if (!graph_.values[v].producer.valid()) {
-        continue;  // a weight
       } else if (seen.origin == Origin::kWeight) {
         fixed = seen.tensor;
       } else {
@@ -102,11 +105,19 @@ class Preparation {
       const NodeOutput& output = node.outputs[i];
       for (size_t k = 0; k < output.values.size(); ++k) {
         if (!output.values[k].valid()) continue;
-        call.results.push_back(
-            {output.values[k], static_cast<int>(i), output.is_list ? static_cast<int>(k) : -1, is_fixed(output.values[k])});
+        call.results.push_back({.value = output.values[k],
+                                .position = static_cast<int>(i),
+                                .element = output.is_list ? static_cast<int>(k) : -1,
+                                .fixed = is_fixed(output.values[k]),
+                                .in_arena = place_in_arena(output.values[k])});
       }
     }
     return call;
+  }
+
+  const void* place_in_arena(ValueId value) const {
+    const ValueRecord& seen = run_->plan->observation.values[value.index];
+    return seen.origin == Origin::kRequest ? run_->addresses[static_cast<size_t>(seen.request)] : nullptr;
   }
 
   void add_argument(PreparedCall& call, const Argument& argument, const c10::Type& type) {

@@ -20,6 +20,7 @@ struct PreparedResult {
   int position = 0;  // on the stack; an engine's output number
   int element = -1;  // of the list at `position`; -1: no list
   bool fixed = false;
+  const void* in_arena = nullptr;  // where its memory is in the arena, if that is where it was observed
 };
 
 /// One step with everything resolved that the signature determines.
@@ -43,16 +44,18 @@ struct PreparedRun {
   Registers registers;  // fixed values stay in it; the others come and go in each run
   std::vector<PreparedCall> calls;
   std::vector<void*> addresses;            // by request: where the arena serves it; null for other placements
-  std::vector<ValueId> varying;            // values in ValueMode::kRegister
+  std::vector<ValueId> varying;            // values in ValueMode::kRegister but for weights
   std::vector<std::pair<int, int>> slots;  // node and order of the requests that are placed in slots
+  bool deviated = false;                   // registers hold what the plan does not know: not to be run again
 };
 
-/// Empties the registers that a run filled, at its end, however it ends.
+/// Empties the registers that a run filled, at its end, however it ends: all of them after a deviation.
 class RegisterCleaner {
  public:
   explicit RegisterCleaner(PreparedRun& run) : run_(run) {}
   ~RegisterCleaner() {
     for (ValueId value : run_.varying) run_.registers[value.index] = c10::IValue();
+    if (run_.deviated) run_.registers.assign(run_.registers.size(), c10::IValue());
   }
   RegisterCleaner(const RegisterCleaner&) = delete;
   RegisterCleaner& operator=(const RegisterCleaner&) = delete;

@@ -12,7 +12,7 @@ constexpr size_t kReserved = size_t{256} << 30;  // addresses only; far more tha
 
 size_t round_to_pages(size_t bytes) {
   static const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return (bytes + page - 1) / page * page;
+  return bytes == 0 ? page : (bytes + page - 1) / page * page;  // even an empty chunk has an address of its own
 }
 
 }  // namespace

@@ -69,6 +69,7 @@ class Session::Impl {
   void release_frame(Frame* frame);
 
   KnownSignature find_signature(const Signature& signature, const std::vector<c10::IValue>& inputs);
+  uint64_t ownership_version() const;
   void forget_plans_if_ownership_changed();
 
   std::vector<c10::IValue> run_plain(Frame& frame, const std::vector<c10::IValue>& inputs);
@@ -76,6 +77,8 @@ class Session::Impl {
   std::vector<c10::IValue> run_replaying(Frame& frame, PreparedRun& prepared, const std::vector<c10::IValue>& inputs);
   PreparedRun* find_prepared(Frame& frame, const std::shared_ptr<const Plan>& plan);
   void interpret(size_t first, Frame& frame, Registers& registers);
+  void settle(Frame& frame, const PreparedRun& prepared, const ReplayScope& scope, bool saved_from_arena);
+  void count_run(const CountingScope& scope);
   void note_deviation(const Signature& signature);
 
   SessionOptions options_;
@@ -113,9 +116,14 @@ void Session::Impl::release_frame(Frame* frame) {
   frame_released_.notify_one();
 }
 
-void Session::Impl::forget_plans_if_ownership_changed() {
+uint64_t Session::Impl::ownership_version() const {
   uint64_t version = 0;
   for (const auto& [name, engine] : program_->engines()) version += engine->ownership_version();
+  return version;
+}
+
+void Session::Impl::forget_plans_if_ownership_changed() {
+  const uint64_t version = ownership_version();
   if (version == ownership_version_) return;
   ownership_version_ = version;
   for (auto& [signature, known] : signatures_) known.plan = nullptr;
@@ -166,6 +174,8 @@ void Session::Impl::interpret(size_t first, Frame& frame, Registers& registers) 
 }
 
 std::vector<c10::IValue> Session::Impl::run_plain(Frame& frame, const std::vector<c10::IValue>& inputs) {
+  CountingScope scope;
+  const MemoryScopeGuard count(&scope);
   Registers registers = boundary_.weights();
   boundary_.enter(inputs, registers);
   interpret(0, frame, registers);
@@ -173,7 +183,7 @@ std::vector<c10::IValue> Session::Impl::run_plain(Frame& frame, const std::vecto
   std::vector<c10::IValue> results = boundary_.results(registers, saved);
   boundary_.write_back(registers);
   std::lock_guard lock(mutex_);
-  ++stats_.runs;
+  count_run(scope);
   return results;
 }
 
@@ -196,12 +206,14 @@ std::vector<c10::IValue> Session::Impl::run_observing(Frame& frame, const std::v
     boundary_.write_back(registers);
     registers.clear();
   }
+  const uint64_t version = ownership_version();  // before the plan reads the switches
   std::shared_ptr<const Plan> plan = make_plan(*program_, observer.finish(results, to_text(inputs)));
   std::lock_guard lock(mutex_);
-  ++stats_.runs;
+  count_run(observer);
   ++stats_.observing_runs;
   last_plan_ = plan;
-  if (const auto found = signatures_.find(frame.signature); found != signatures_.end()) found->second.plan = std::move(plan);
+  const auto found = signatures_.find(frame.signature);
+  if (found != signatures_.end() && version == ownership_version_) found->second.plan = std::move(plan);
   return results;
 }
 
@@ -222,37 +234,45 @@ PreparedRun* Session::Impl::find_prepared(Frame& frame, const std::shared_ptr<co
 }
 
 std::vector<c10::IValue> Session::Impl::run_replaying(Frame& frame, PreparedRun& prepared, const std::vector<c10::IValue>& inputs) {
-  ReplayScope scope(prepared, frame.cells, options_.max_output_slots);
+  ReplayScope scope(prepared, frame, options_.max_output_slots);
   std::vector<c10::IValue> results;
-  bool deviated = false, saved_from_arena = false;
-  {
+  bool saved_from_arena = false;
+  try {
     const MemoryScopeGuard serve(&scope);
     const RegisterCleaner cleaner(prepared);
     boundary_.enter(inputs, prepared.registers);
     const size_t next = run_prepared(*program_, prepared, frame, scope);
     scope.leave();
-    deviated = next < release_.after.size();
-    if (deviated) {
-      note_deviation(frame.signature);  // first: the prepared run is of no use any more, even if what follows throws
-      interpret(next, frame, prepared.registers);
-    }
+    if (prepared.deviated) interpret(next, frame, prepared.registers);
     results = boundary_.results(prepared.registers, saved_from_arena);
     boundary_.write_back(prepared.registers);
-    if (deviated) prepared.registers.assign(prepared.registers.size(), c10::IValue());
+  } catch (...) {
+    settle(frame, prepared, scope, saved_from_arena);
+    throw;
   }
   const size_t max_slots = static_cast<size_t>(options_.max_output_slots);
   for (const auto& [node, ordinal] : prepared.slots) frame.cells.pool(node, ordinal).allocate_ahead(max_slots);
-  if (saved_from_arena || scope.outstanding() != 0) {
-    note_deviation(frame.signature);
-    frame.prepared.clear();
-    if (scope.outstanding() != 0) frame.arena.leave_behind();
-  }
+  settle(frame, prepared, scope, saved_from_arena);
   std::lock_guard lock(mutex_);
-  ++stats_.runs;
+  count_run(scope);
   ++stats_.replays;
+  return results;
+}
+
+// After a replay, however it ended; its registers are empty. `prepared` may be gone afterwards.
+void Session::Impl::settle(Frame& frame, const PreparedRun& prepared, const ReplayScope& scope, bool saved_from_arena) {
+  const bool kept = scope.outstanding() != 0;
+  if (!prepared.deviated && !saved_from_arena && !kept) return;
+  note_deviation(frame.signature);
+  frame.prepared.clear();
+  if (kept) frame.arena.leave_behind();
+}
+
+// With mutex_ held.
+void Session::Impl::count_run(const CountingScope& scope) {
+  ++stats_.runs;
   stats_.last_run_allocations = scope.ordinary_requests();
   stats_.fresh_bytes = scope.ordinary_bytes();
-  return results;
 }
 
 void Session::Impl::note_deviation(const Signature& signature) {

@@ -41,10 +41,10 @@ struct Stats {
   int64_t aten_blocks = 0;
   int64_t standing_bytes = 0;  // arenas, and the buffers of standing values whose size depends on data
   int64_t leased_bytes = 0;    // slots, held or free
-  int64_t fresh_bytes = 0;     // allocated in the last run for values marked fresh
   int64_t slots = 0;
   int64_t held_slots = 0;            // slots whose tensor somebody still holds
   int64_t last_run_allocations = 0;  // requests of the last run that the ordinary allocator served
+  int64_t fresh_bytes = 0;           // of those requests; in a replay, of values marked fresh
 };
 
 class Session {

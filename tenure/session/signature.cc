@@ -89,7 +89,7 @@ class Validator {
 
   static std::string describe_kind(const IValue& given) {
     if (given.isNone()) return "None";
-    if (given.isTensor()) return "a tensor";
+    if (given.isTensor()) return given.toTensor().defined() ? "a tensor" : "an undefined tensor";
     return concat(given.tagKind(), " ", given);
   }
 
@@ -113,28 +113,29 @@ class Validator {
   }
 
   void check_sizes(const GraphInput& input, const IValue& given) const {
-    if (input.kind != GraphInput::Kind::kUser || !given.isTensor()) return;
+    if (input.kind != GraphInput::Kind::kUser) return;
     const Value& value = graph_.value(input.value);
-    if (!value.meta) return;
-    for (size_t d = 0; d < value.meta->sizes.size(); ++d) {
-      const Expr& expr = value.meta->sizes[d];
-      const int64_t size = given.toTensor().size(static_cast<int64_t>(d));
-      const auto expected = expr.evaluate([&](std::string_view symbol) { return lookup(symbol); });
-      if (const auto symbol = expr.symbol()) check_range(std::string(*symbol), d, size);
-      require(!expected || *expected == size, "dimension ", d, " is ", size, ", but must be ", *expected,
-              expr.constant() ? std::string(", the size it was exported with")
-                              : concat(" = ", expr.to_string(), " as the other sizes are"));
-    }
+    if (given.isInt() && !(value.expr == Expr())) check_size(value.expr, "it", given.toInt());
+    if (!given.isTensor() || !value.meta) return;
+    for (size_t d = 0; d < value.meta->sizes.size(); ++d)
+      check_size(value.meta->sizes[d], concat("dimension ", d), given.toTensor().size(static_cast<int64_t>(d)));
   }
 
-  void check_range(const std::string& symbol, size_t dimension, int64_t size) const {
+  void check_size(const Expr& expr, const std::string& what, int64_t size) const {
+    const auto expected = expr.evaluate([&](std::string_view symbol) { return lookup(symbol); });
+    if (const auto symbol = expr.symbol()) check_range(std::string(*symbol), what, size);
+    require(!expected || *expected == size, what, " is ", size, ", but must be ", expected.value_or(0),
+            expr.constant() ? std::string(", the size it was exported with")
+                            : concat(" = ", expr.to_string(), " as the other sizes are"));
+  }
+
+  void check_range(const std::string& symbol, const std::string& what, int64_t size) const {
     const auto found = graph_.symbol_ranges.find(symbol);
     if (found == graph_.symbol_ranges.end()) return;
     const SymbolRange& range = found->second;
     const bool fits = (!range.min || size >= *range.min) && (!range.max || size <= *range.max);
-    require(fits, "dimension ", dimension, " is ", size, ", but the program was exported for ",
-            range.min ? std::to_string(*range.min) : "any size", " to ", range.max ? std::to_string(*range.max) : "any size",
-            "; export it again with a wider range");
+    require(fits, what, " is ", size, ", but the program was exported for ", range.min ? std::to_string(*range.min) : "any size",
+            " to ", range.max ? std::to_string(*range.max) : "any size", "; export it again with a wider range");
   }
 
   const Graph& graph_;
@@ -155,7 +156,8 @@ void describe(std::span<const IValue> inputs, Signature& signature) {
       const auto device = tensor.device();
       words.push_back(static_cast<int64_t>(tensor.scalar_type()) | static_cast<int64_t>(device.type()) << 8 |
                       static_cast<int64_t>(static_cast<uint8_t>(device.index())) << 16 |
-                      static_cast<int64_t>(tensor.layout()) << 24 | tensor.dim() << 32);
+                      static_cast<int64_t>(tensor.layout()) << 24 | tensor.dim() << 32 |
+                      static_cast<int64_t>(tensor.is_conj()) << 60 | static_cast<int64_t>(tensor.is_neg()) << 61);
       if (tensor.layout() != at::kStrided) continue;
       words.insert(words.end(), tensor.sizes().begin(), tensor.sizes().end());
       words.insert(words.end(), tensor.strides().begin(), tensor.strides().end());
@@ -165,8 +167,12 @@ void describe(std::span<const IValue> inputs, Signature& signature) {
       words.insert(words.end(), {-4, std::bit_cast<int64_t>(input.toDouble())});
     } else if (input.isString()) {
       words.insert(words.end(), {-5, static_cast<int64_t>(std::hash<std::string_view>{}(input.toStringView()))});
-    } else {
+    } else if (input.isNone()) {
       words.push_back(-1);
+    } else if (input.isTensor()) {
+      words.push_back(-6);
+    } else {
+      words.insert(words.end(), {-7, static_cast<int64_t>(std::hash<std::string>{}(input.tagKind()))});
     }
   }
   size_t hash = words.size();

@@ -54,20 +54,6 @@ TEST(OpenVino, RefusesAManifestWhoseDtypeOrSizesTheBlobContradicts) {
   EXPECT_THAT(error.what(), HasSubstr("the manifest says Float [3, 5], the blob f32 [3, 4]"));
 }
 
-TEST(OpenVino, RefusesAnOutputInTheMemoryOfAnInput) {
-  EngineSpec spec = part_spec("openvino", "relu");
-  spec.outputs[0].aliases_input = 0;
-  EXPECT_EQ(load_error(spec).code(), ErrorCode::kUnsupported);
-}
-
-TEST(OpenVino, AnUnknownOptionIsAnErrorThatNamesIt) {
-  EngineSpec spec = part_spec("openvino", "relu");
-  spec.options["BANANA"] = "1";
-  const Error error = load_error(spec);
-  EXPECT_EQ(error.code(), ErrorCode::kEngine);
-  EXPECT_THAT(error.what(), HasSubstr("BANANA"));
-}
-
 TEST(OpenVino, TakesItsOwnPropertiesAsOptions) {
   EngineSpec spec = part_spec("openvino", "linear");
   spec.options = {{"INFERENCE_NUM_THREADS", "1"}, {"NUM_STREAMS", "1"}};

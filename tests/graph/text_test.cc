@@ -187,9 +187,15 @@ TEST(Text, OddNamesAreQuoted) {
 }
 
 TEST(Text, TypesSayStridesOffsetAndDeviceUnlessTheyAreTheDefault) {
-  const char* text =
-      "graph(%a: f16[2, s0, 3], %b: c64[2, 3] strides [1, 2] offset (s0 + 4) device cuda:1, %c: b8[], %d: Float8_e4m3fn[0, 5], "
-      "%e: f32[2, s1, s0, 4], %f: f32[s0, s0//2, 3]):\n  return ()\n";
+  const char* text = R"(graph(
+      %a: f16[2, s0, 3],
+      %b: c64[2, 3] strides [1, 2] offset (s0 + 4) device cuda:1,
+      %c: b8[],
+      %d: Float8_e4m3fn[0, 5],
+      %e: f32[2, s1, s0, 4],
+      %f: f32[s0, s0//2, 3]):
+  return ()
+)";
   const Graph graph = parse_graph(text);
   EXPECT_EQ(to_text(graph), text);
   const auto stride = [&](size_t value, size_t dim) { return graph.values[value].meta->strides[dim].to_string(); };

@@ -29,7 +29,10 @@ Named facts_of(const std::string& text) {
     for (ValueId id : ids) result.push_back(graph.value(id).name);
     return result;
   };
-  Named named{.may_alias = {}, .mutates = names(facts.mutates), .always = facts.always_aliases, .metadata = facts.changes_metadata_in_place};
+  Named named{.may_alias = {},
+              .mutates = names(facts.mutates),
+              .always = facts.always_aliases,
+              .metadata = facts.changes_metadata_in_place};
   for (const auto& ids : facts.may_alias) named.may_alias.push_back(names(ids));
   return named;
 }

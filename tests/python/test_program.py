@@ -103,6 +103,13 @@ def test_a_compiled_program_and_its_loaded_copy_agree_bit_for_bit(hybrid_model, 
         assert torch.equal(loaded(x)[name], expected)
 
 
+def test_a_compiled_program_reports_what_became_an_engine_and_why_the_rest_did_not(hybrid_model, hybrid):
+    program = tenure.compile(hybrid_model, (torch.randn(3, 8),), torch_executed_ops={"aten.sin"}, min_block_size=2)
+    assert [part.engine for part in program.report.parts if part.engine] == sorted(program.engines)
+    assert "torch_executed_ops" in str(program.report.refused)
+    assert hybrid.report is None, "a file does not keep the report"
+
+
 def test_a_saved_program_opens_with_torch_export(hybrid_file):
     exported = torch.export.load(hybrid_file)
     targets = [str(node.target) for node in exported.graph.nodes]

@@ -108,14 +108,15 @@ graph(%x: f32[8, 8], %n: f32[4, 8] = buffer "n"):
 TEST(SteadyRun, OfSizesThatDependOnDataAllocatesNothing) {
   Session session(make_program(R"(
 graph(%x: f32[32]):
-  %m: bool[32] = aten::gt.Scalar(self=%x, other=0)
+  %m: b8[32] = aten::gt.Scalar(self=%x, other=0)
   %p: f32[u0] = aten::masked_select(self=%x, mask=%m)
   %n: i64[u0, 1] = aten::nonzero(self=%m)
   %q: f32[u0] = aten::sin(self=%p)
   %s: f32[] = aten::sum(self=%q)
   return (%q, %n, %s)
 )"));
-  expect_steady(session, {{at::ones({32})}, {-at::ones({32})}, {at::arange(32).to(at::kFloat) - 30}, {at::arange(32).to(at::kFloat) - 7}});
+  expect_steady(session,
+                {{at::ones({32})}, {-at::ones({32})}, {at::arange(32).to(at::kFloat) - 30}, {at::arange(32).to(at::kFloat) - 7}});
 }
 
 TEST(SteadyRun, OfAnEngineAllocatesNothing) {

@@ -69,7 +69,8 @@ TEST_F(BadInput, WrongSize) {
 }
 
 TEST_F(BadInput, SizesThatContradictEachOther) {
-  EXPECT_THAT(refusal({x_, at::ones({4}), two_, none_}), AllOf(HasSubstr("input 1 (y)"), HasSubstr("dimension 0 is 4, but must be 3")));
+  EXPECT_THAT(refusal({x_, at::ones({4}), two_, none_}),
+              AllOf(HasSubstr("input 1 (y)"), HasSubstr("dimension 0 is 4, but must be 3")));
 }
 
 TEST_F(BadInput, ASizeOutsideTheExportedRange) {

@@ -114,7 +114,7 @@ TEST(EngineBlock, ThatTakesWhatDependsOnData) {
   Session session(make_program(R"(
 graph(%x: f32[6, 4]):
   %c: f32[6] strides [4] = aten::select.int(self=%x, dim=1, index=0)
-  %m: bool[6] = aten::gt.Scalar(self=%c, other=0)
+  %m: b8[6] = aten::gt.Scalar(self=%c, other=0)
   %i: i64[u0, 1] = aten::nonzero(self=%m)
   %j: i64[u0] = aten::view(self=%i, size=[-1])
   %r: f32[u0, 4] = aten::index.Tensor(self=%x, indices=[%j])

@@ -94,7 +94,7 @@ TEST(Numbers, AnAssertionAboutATensorsContentIsCheckedInEachRun) {
   Session session(make_program(R"(
 graph(%x: f32[4]):
   %y: f32[4] = aten::relu(self=%x)
-  %a: bool[] = aten::any(self=%y)
+  %a: b8[] = aten::any(self=%y)
   aten::_assert_async.msg(self=%a, assert_msg="all of it is negative") as some
   return (%y)
 )"));

@@ -50,8 +50,8 @@ at::Tensor erratic(const at::Tensor& x) {
 
 // 2 x; the other way takes no scratch before its output, which is of the same size.
 at::Tensor scratch(const at::Tensor& x) {
-  if (!other_way) at::full_like(x, 7.0);
-  return x * 2;
+  if (!other_way) at::empty_like(x);
+  return at::add(x, x);
 }
 
 // (x + 1, x + 2); the other way makes the second one first.

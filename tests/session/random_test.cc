@@ -79,8 +79,9 @@ class GraphWriter {
 
   void select_by_content() {
     const std::string of = any();
-    const std::string mask = make("aten::gt.Scalar(self=" + of + ", other=0)", "bool[4, 4]");
-    const std::string chosen = make("aten::masked_select(self=" + of + ", mask=" + mask + ")", "f32[u" + std::to_string(count_) + "]");
+    const std::string mask = make("aten::gt.Scalar(self=" + of + ", other=0)", "b8[4, 4]");
+    const std::string chosen =
+        make("aten::masked_select(self=" + of + ", mask=" + mask + ")", "f32[u" + std::to_string(count_) + "]");
     const std::string sum = make("aten::sum(self=" + chosen + ")", "f32[]");
     keep(make("aten::add.Tensor(self=" + of + ", other=" + sum + ")"));
   }

@@ -18,7 +18,8 @@ using Tensors = std::vector<at::Tensor>;
 using Weights = std::map<std::string, at::Tensor>;
 
 /// A program of that text form (tenure/graph/text.h) with these weights, and with the null engine's parts of these names.
-std::shared_ptr<const Program> make_program(std::string_view text, Weights weights = {}, const std::vector<std::string>& parts = {});
+std::shared_ptr<const Program> make_program(std::string_view text, Weights weights = {},
+                                            const std::vector<std::string>& parts = {});
 
 /// The same dtype, sizes and bits.
 bool same_bits(const at::Tensor& a, const at::Tensor& b);

@@ -19,7 +19,7 @@ graph(%x: f32[s0, 16], %w: f32[16, 16] = parameter "w"):
   %h: f32[s0, 16] = aten::linear(input=%x, weight=%w)
   %r: f32[s0, 16] = aten::relu(self=%h)
   %s: f32[s0, 16] = aten::add_.Tensor(self=%r, other=%h)
-  %m: bool[s0, 16] = aten::gt.Scalar(self=%s, other=0)
+  %m: b8[s0, 16] = aten::gt.Scalar(self=%s, other=0)
   %p: f32[u0] = aten::masked_select(self=%s, mask=%m)
   %q: f32[u0] = aten::sin(self=%p)
   return (%s, %q)

@@ -1,5 +1,7 @@
 #include "tenure/engine/null/null_backend.h"
 
+#include <ATen/ATen.h>
+
 #include <utility>
 
 #include "tenure/base/error.h"
@@ -20,12 +22,12 @@ class NullContext final : public EngineContext {
 
   void bind_input(size_t index, const at::Tensor& tensor) override {
     input_guards_.at(index).check_bindable(tensor);
-    inputs_[index] = tensor;
+    bind(inputs_[index], tensor);
   }
 
   void bind_output(size_t index, const at::Tensor& tensor) override {
     output_guards_.at(index).check_bindable(tensor);
-    outputs_[index] = tensor;
+    bind(outputs_[index], tensor);
   }
 
   void enqueue() override {
@@ -42,6 +44,12 @@ class NullContext final : public EngineContext {
   }
 
  private:
+  // The address, not the tensor: whoever holds that could not have its memory back until the next run.
+  static void bind(at::Tensor& bound, const at::Tensor& tensor) {
+    if (bound.defined() && bound.const_data_ptr() == tensor.const_data_ptr() && bound.sizes() == tensor.sizes()) return;
+    bound = at::from_blob(tensor.data_ptr(), tensor.sizes(), tensor.options());
+  }
+
   static void check_all_bound(const std::vector<at::Tensor>& tensors, const std::vector<BindingGuard>& guards) {
     for (size_t index = 0; index < tensors.size(); ++index) {
       check(tensors[index].defined(), ErrorCode::kInternal, guards[index].label(), " was not bound before the engine ran");
@@ -82,6 +90,10 @@ class NullBackend final : public Backend {
     for (const Binding& output : spec.outputs) {
       check(!output.aliases_input, ErrorCode::kUnsupported, "engine \"", spec.name, "\": output \"", output.name,
             "\" is written into an input's memory, which null engines cannot do");
+    }
+    for (const auto& [name, value] : spec.options) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  concat("engine \"", spec.name, "\": null engines have no options, yet it has ", name));
     }
     return with_context([&] { return concat("engine \"", spec.name, "\""); },
                         [&] { return std::make_unique<NullEngine>(spec, null::Interpreter(read_archive(blob, "its blob"))); });
