@@ -33,6 +33,15 @@ bool aliases_conditionally(const std::string& name) {
   return names.contains(name);
 }
 
+// Operators that may return an operand, or a view of one, though their schemas do not say so.
+bool hides_aliasing(const std::string& name) {
+  static const std::set<std::string> names = {
+      "aten::dropout",           "aten::feature_dropout", "aten::alpha_dropout", "aten::feature_alpha_dropout",
+      "aten::type_as",           "aten::atleast_1d",      "aten::atleast_2d",    "aten::atleast_3d",
+      "aten::broadcast_tensors", "aten::meshgrid",        "aten::sum_to_size"};
+  return names.contains(name);
+}
+
 const Argument* given_argument(const Node& node, const std::string& name) {
   for (const NamedArgument& input : node.inputs)
     if (input.name == name) return &input.value;
@@ -54,7 +63,7 @@ AliasFacts alias_facts(const Node& node, const c10::OperatorHandle* op) {
       const std::set<std::string> returned = alias_sets(schema.returns()[i]);
       for (const c10::Argument& parameter : schema.arguments()) {
         const Argument* given = given_argument(node, parameter.name());
-        if (given == nullptr || !intersect(returned, alias_sets(parameter))) continue;
+        if (given == nullptr || (!hides_aliasing(schema.name()) && !intersect(returned, alias_sets(parameter)))) continue;
         for_each_value(*given, [&](ValueId value) { aliased.push_back(value); });
       }
     }
@@ -67,7 +76,7 @@ AliasFacts alias_facts(const Node& node, const c10::OperatorHandle* op) {
       for_each_value(*given, [&](ValueId value) { facts.mutates.push_back(value); });
   }
   const std::string& name = schema.name();
-  facts.always_aliases = !aliases_conditionally(name);
+  facts.always_aliases = !aliases_conditionally(name) && !hides_aliasing(name);
   facts.changes_metadata_in_place =
       op->hasTag(at::Tag::inplace_view) || name == "aten::resize_" || name == "aten::resize_as_" || name == "aten::set_";
   return facts;

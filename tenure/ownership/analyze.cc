@@ -5,8 +5,8 @@
 // 3. data dependence: sizes and numbers that the inputs' sizes do not determine, forward through the nodes
 // 4. escape: from the user outputs backward through the aliases, remembering the way for the reason
 // 5. owners: one rule a value
-// Not handled here: aliases that a schema hides (dropout returning its input). The observing run sees those; a run's end checks
-// that nothing planned leaves.
+// Not handled here: aliases that a custom operator's schema hides. The observing run sees those; a run's end checks that nothing
+// planned leaves.
 #include <algorithm>
 #include <numeric>
 #include <set>

@@ -33,13 +33,16 @@ void interpret_scalar(const Node& node, ScalarFunction function, Registers& regi
 void interpret_engine(const Node& node, const Engine& engine, EngineContext& context, Registers& registers) {
   const std::vector<at::Tensor> inputs = engine_inputs(node, registers);
   for (size_t i = 0; i < inputs.size(); ++i) context.bind_input(i, inputs[i]);
+  std::vector<at::Tensor> outputs;  // also those that nobody reads: the engine writes them
   for (size_t i = 0; i < node.outputs.size(); ++i) {
-    at::Tensor output = at::empty(engine.output_sizes(i, inputs), engine.spec().outputs[i].dtype);
-    context.bind_output(i, output);
-    for (ValueId value : node.outputs[i].values)
-      if (value.valid()) registers[value.index] = output;
+    outputs.push_back(at::empty(engine.output_sizes(i, inputs), engine.spec().outputs[i].dtype));
+    context.bind_output(i, outputs.back());
   }
   context.enqueue();
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    for (ValueId value : node.outputs[i].values)
+      if (value.valid()) registers[value.index] = outputs[i];
+  }
 }
 
 }  // namespace

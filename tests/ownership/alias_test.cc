@@ -62,6 +62,14 @@ TEST(AliasFacts, ReshapeToAndContiguousShareOnlySometimes) {
   }
 }
 
+TEST(AliasFacts, OperatorsWhoseSchemasHideThatTheyMayReturnTheirInputAreKnown) {
+  const Named dropout = facts_of("graph(%x): %z = aten::dropout(input=%x, p=0.5, train=False) return (%z)");
+  EXPECT_THAT(dropout.may_alias, ElementsAre(ElementsAre("x")));
+  EXPECT_FALSE(dropout.always);
+  const Named broadcast = facts_of("graph(%x, %y): [%a, %b] = aten::broadcast_tensors(tensors=[%x, %y]) return (%a, %b)");
+  EXPECT_THAT(broadcast.may_alias, ElementsAre(ElementsAre("x", "y"), ElementsAre("x", "y")));
+}
+
 TEST(AliasFacts, AnInPlaceOperatorMutatesAndSharesItsOperandOnly) {
   const Named facts = facts_of("graph(%x, %y): %z = aten::add_.Tensor(self=%x, other=%y) return (%z)");
   EXPECT_THAT(facts.may_alias, ElementsAre(ElementsAre("x")));

@@ -198,6 +198,8 @@ graph(%x: f32[8]):
     Held held;
     for (int run = 0; run < 5; ++run) held.run(session, expected);
     EXPECT_EQ(session.stats().deviations, 0);
+    EXPECT_EQ(explain_value(session, "y").where, "slot");
+    EXPECT_NE(explain_value(session, "l").reason.find("schema hides"), std::string::npos);
   }
   Held held;
   for (int run = 0; run < 12; ++run) {

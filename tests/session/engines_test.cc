@@ -149,6 +149,21 @@ graph(%x: f32[s0, 4]):
   }
 }
 
+TEST(EngineBlock, AnOutputThatNobodyReadsIsWrittenAllTheSame) {
+  Session session(make_program(R"(
+graph(%x: f32[s0, 4]):
+  None, %b: f32[s0, 4] = engine "identity"(%x)
+  %s: f32[s0, 4] = aten::sin(self=%b)
+  return (%s)
+)",
+                               {}, {"identity"}));
+  for (int run = 0; run < 6; ++run) {
+    const at::Tensor x = at::randn({run % 2 == 0 ? 3 : 300, 4});
+    session.set_pre_allocated_outputs(run < 4);
+    expect_same(session.run({x}), {at::sin(x + 1)});
+  }
+}
+
 TEST(EngineBlock, ThatRefusesItsInputNamesTheNodeAndLeavesTheSessionUsable) {
   Session session(make_program(R"(
 graph(%x: f32[s0, 3], %y: f32[2, 3]):
