@@ -79,19 +79,10 @@ def lower(
 ) -> Artifact:
     """Compiles the parts of a model that a backend can take; the rest stays PyTorch operators.
 
-    Args:
-      model: a module, in the mode (train or eval) it should run in, or a program that torch.export made; neither is changed.
-      args, kwargs: example inputs, as for torch.export.export; unused for an ExportedProgram.
-      dynamic_shapes: which dimensions may vary, as for torch.export.export.
-      backend: "openvino", "null", a Backend, or several: the first that can take a part gets it. An empty list compiles nothing.
-      torch_executed_ops: operators that stay PyTorch operators: "aten.sin", "aten.sin.default", torch.ops.aten.sin.
-      min_block_size: the fewest operators, views not counted, that are worth an engine.
-      options: the backend's own, text to text; with several backends a mapping for each: {"openvino": {"NUM_STREAMS": "1"}}.
-      custom_op_libraries: shared libraries or Python packages that register custom operators, added to those found by themselves.
-      progress: called as progress(what, done, total).
-
-    A part that the backend fails to compile stays PyTorch operators, and `Artifact.report` says why. Raises Error for a model that
-    cannot be exported, control flow in the graph, an unknown backend, option or operator. Not thread-safe (torch.export is not).
+    The arguments are those of `tenure.compile`, which goes on to load the artifact; `progress` is called as
+    progress(what, done, total). A part that the backend fails to compile stays PyTorch operators, and `Artifact.report` says why.
+    Raises Error for a model that cannot be exported, control flow in the graph, an unknown backend, option or operator. Not
+    thread-safe (torch.export is not).
     """
     backends = find_backends(backend)
     chosen = [(one, one.full_options(_options_for(one, backends, options))) for one in backends]

@@ -114,7 +114,8 @@ class Parser {
   }
 
   TensorMeta tensor_type(at::ScalarType dtype) {
-    TensorMeta meta{.dtype = dtype};
+    TensorMeta meta;
+    meta.dtype = dtype;
     meta.sizes = exprs();
     meta.strides = lexer_.accept("strides") ? exprs() : contiguous_strides(meta.sizes);
     if (lexer_.accept("offset")) {

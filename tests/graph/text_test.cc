@@ -1,6 +1,7 @@
 #include "tenure/graph/text.h"
 
 #include <ATen/core/List.h>
+#include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
