@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,6 +134,7 @@ def compiled_by_torch(detector: FaceDetector, photo: Tensor) -> Way:
     """torch.compile's way; it breaks the graph where the number of boxes depends on the picture."""
     way = Way('torch.compile(backend="openvino")')
     torch._logging.set_logs(all=logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # torchvision's shape rules, each time they are traced
     try:
         import openvino.torch  # noqa: F401  registers the backend
 

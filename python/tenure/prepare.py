@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -51,7 +52,8 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     Raises Error for higher-order operators. `program` stays as it is.
     """
     refuse_higher_order_operators(program)
-    with torch.no_grad(), sizes_from_zero():
+    with torch.no_grad(), sizes_from_zero(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # torch's own, about its own code
         program = program.run_decompositions({})
     for node in program.graph.nodes:
         node.meta = {key: node.meta[key] for key in _KEPT_META if key in node.meta}

@@ -14,7 +14,8 @@ std::string concat(const Args&... args) {
 
 template <typename... Args>
 void check(bool condition, ErrorCode code, const Args&... args) {
-  if (!condition) [[unlikely]] throw Error(code, concat(args...));
+  if (!condition) [[unlikely]]
+    throw Error(code, concat(args...));
 }
 
 template <typename Where, typename Body>

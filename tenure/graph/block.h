@@ -16,7 +16,8 @@ namespace tenure {
 struct Binding {
   std::string name;  // for messages; unique within inputs or within outputs
   at::ScalarType dtype = at::kFloat;
-  std::vector<Expr> sizes;  // per dimension. The symbol i<k>_<d> means dimension d of input k; an input's dynamic dimension is its own
+  std::vector<Expr>
+      sizes;  // per dimension. The symbol i<k>_<d> means dimension d of input k; an input's dynamic dimension is its own
   std::optional<size_t> aliases_input;  // this output is written into the memory of that input (KV cache)
 };
 

@@ -1,7 +1,7 @@
 // tenure/graph/graph.h: the program as data: SSA values, nodes in execution order, inputs and outputs.
 //
-// A Graph owns its values and nodes in two vectors; everything else refers to them by id. It is plain data: built once by the archive
-// reader or the text parser, checked by verify(), then only read. Reading it is thread-safe.
+// A Graph owns its values and nodes in two vectors; everything else refers to them by id. It is plain data: built once by the
+// archive reader or the text parser, checked by verify(), then only read. Reading it is thread-safe.
 #pragma once
 
 #include <ATen/core/ivalue.h>
@@ -40,8 +40,8 @@ struct Value {
   Expr expr;                       // kSymInt: what it stands for; else 0
 };
 
-/// An argument of a node: a constant (int, float, bool, string, dtype, device, list of such, None ...), a value, or a list of arguments
-/// of which at least one is a value (or which the operator takes as a list of tensors).
+/// An argument of a node: a constant (int, float, bool, string, dtype, device, list of such, None ...), a value, or a list of
+/// arguments of which at least one is a value (or which the operator takes as a list of tensors).
 struct Argument {
   using List = std::vector<Argument>;
   std::variant<c10::IValue, ValueId, List> data;
@@ -145,8 +145,8 @@ struct Graph {
   const Node& node(NodeId id) const { return nodes[id.index]; }
 };
 
-/// Throws Error(kBadFile) naming the first thing that is wrong: an id out of range, a value used before it is made or made twice, an
-/// empty or repeated name, a node whose outputs do not name it as producer.
+/// Throws Error(kBadFile) naming the first thing that is wrong: an id out of range, a value used before it is made or made twice,
+/// an empty or repeated name, a node whose outputs do not name it as producer.
 void verify(const Graph& graph);
 
 }  // namespace tenure

@@ -1,7 +1,7 @@
 #include "tenure/graph/operator.h"
 
-#include <ATen/core/List.h>
 #include <ATen/ScalarOps.h>
+#include <ATen/core/List.h>
 #include <ATen/core/jit_type.h>
 
 #include <algorithm>
@@ -23,7 +23,8 @@ const c10::Type& without_optional(const c10::Type& type) {
 
 bool is_number(const c10::Type& type) { return type.kind() == TypeKind::NumberType; }
 
-// A scalar constant or value in the representation the parameter wants: the schema's float takes an int, its int a bool, its tensor a number.
+// A scalar constant or value in the representation the parameter wants: the schema's float takes an int, its int a bool, its tensor
+// a number.
 IValue convert_scalar(IValue value, const c10::Type& type) {
   switch (type.kind()) {
     case TypeKind::FloatType:
