@@ -41,7 +41,7 @@ function(tenure_layer name)
   endif()
 endfunction()
 
-# tenure_test(name SOURCES a_test.cc ... LINK target ...): the GoogleTest program <name>_test, its tests known to ctest.
+# tenure_test(name SOURCES a_test.cc ... LINK target ...): the GoogleTest program <name>_test, one test of ctest.
 function(tenure_test name)
   cmake_parse_arguments(arg "NO_TORCH" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name}_test ${arg_SOURCES})
@@ -52,5 +52,7 @@ function(tenure_test name)
     set_target_properties(${name}_test PROPERTIES POSITION_INDEPENDENT_CODE OFF)
     target_compile_options(${name}_test PRIVATE -fPIC)
   endif()
-  gtest_discover_tests(${name}_test DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120)
+  # One process a program, not one a test: loading libtorch takes longer than most tests. Brief: what failed or was skipped, and sums.
+  add_test(NAME ${name} COMMAND ${name}_test)
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT GTEST_BRIEF=1)
 endfunction()
