@@ -197,13 +197,22 @@ constexpr Entry kFunctions[] = {
     {"torch._sym_sqrt", 1, square_root},
 };
 
-}  // namespace
-
-ScalarFunction find_scalar_function(std::string_view target) {
+const Entry& find_entry(std::string_view target) {
   const auto* entry = std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const Entry& e) { return e.name == target; });
   check(entry != std::end(kFunctions), ErrorCode::kUnsupported, "the function ", target,
         " on sizes is not one that Tenure computes; export the model without it, or report it");
-  return entry->function;
+  return *entry;
+}
+
+}  // namespace
+
+ScalarFunction find_scalar_function(std::string_view target) { return find_entry(target).function; }
+
+ScalarFunction find_scalar_function(std::string_view target, size_t arguments) {
+  const Entry& entry = find_entry(target);
+  check(entry.arguments == arguments, ErrorCode::kBadFile, target, " takes ", entry.arguments, " arguments, but is given ",
+        arguments);
+  return entry.function;
 }
 
 }  // namespace tenure

@@ -3,6 +3,7 @@
 
 #include <ATen/core/ivalue.h>
 
+#include <cstddef>
 #include <span>
 #include <string_view>
 
@@ -14,5 +15,8 @@ using ScalarFunction = c10::IValue (*)(std::span<const c10::IValue> arguments);
 
 /// The function of that Python name: "_operator.add", "math.ceil", "torch.sym_max". Throws Error(kUnsupported) naming it.
 ScalarFunction find_scalar_function(std::string_view target);
+
+/// The same for a call with so many arguments; Error(kBadFile) if the function takes another number.
+ScalarFunction find_scalar_function(std::string_view target, size_t arguments);
 
 }  // namespace tenure

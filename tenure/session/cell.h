@@ -43,8 +43,8 @@ class Cell {
   size_t capacity_;
 };
 
-/// The cells that serve one request of one frame: as many as the caller holds results at once. Used by the frame's thread only;
-/// the statistics may be read by others through the session's lock.
+/// The cells that serve one request of one frame: as many as the caller holds results at once. Used by who holds
+/// Frame::busy.
 class CellPool {
  public:
   CellPool() = default;

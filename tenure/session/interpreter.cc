@@ -69,7 +69,11 @@ EngineContext& context_of(const ResolvedNode& resolved, size_t node, EngineConte
 std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registers) {
   std::vector<at::Tensor> inputs;
   inputs.reserve(node.inputs.size());
-  for (const NamedArgument& input : node.inputs) inputs.push_back(registers[input.value.value().index].toTensor().contiguous());
+  for (const NamedArgument& input : node.inputs) {
+    const at::Tensor& tensor = registers[input.value.value().index].toTensor();
+    const bool lazy = tensor.is_conj() || tensor.is_neg();  // the bits in memory are not the values yet
+    inputs.push_back((lazy ? tensor.resolve_conj().resolve_neg() : tensor).contiguous());
+  }
   return inputs;
 }
 

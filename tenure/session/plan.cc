@@ -15,6 +15,17 @@ namespace {
 
 using Origin = ValueRecord::Origin;
 
+// Whether the node makes a view and also reads a tensor that it is no view of.
+bool views_by_content(const Graph& graph, const Node& node, const AliasFacts& facts) {
+  std::vector<ValueId> aliased;
+  for (const auto& of_output : facts.may_alias) aliased.insert(aliased.end(), of_output.begin(), of_output.end());
+  bool other = false;
+  for_each_input(node, [&](ValueId value) {
+    other |= graph.value(value).kind == ValueKind::kTensor && std::find(aliased.begin(), aliased.end(), value) == aliased.end();
+  });
+  return other && !aliased.empty();
+}
+
 class Planning {
  public:
   Planning(const Program& program, Observation observation)
@@ -116,7 +127,9 @@ class Planning {
   void choose_modes(size_t node) {
     const bool inputs_fixed = all_inputs_fixed(graph_.nodes[node]);
     const AliasFacts& facts = program_.ownership().facts[node];
-    const bool movable_only = facts.changes_metadata_in_place;
+    // A view whose place another tensor's content may decide (narrow.Tensor) is not determined by the signature.
+    const bool movable_only =
+        facts.changes_metadata_in_place || (facts.mutates.empty() && views_by_content(graph_, graph_.nodes[node], facts));
     size_t k = 0;
     for_each_output(graph_.nodes[node], [&](ValueId value) {
       const bool aliases = !facts.may_alias[k++].empty();
@@ -157,6 +170,8 @@ bool is_elided(const Program& program, const Plan& plan, size_t index) {
   if (node.kind == NodeKind::kEngine) return false;
   const AliasFacts& facts = program.ownership().facts[index];
   if (!facts.mutates.empty() || facts.changes_metadata_in_place) return false;
+  // What a custom operator does besides its results is not in its schema: it is called in every run.
+  if (node.kind == NodeKind::kOperator && !node.target.starts_with("aten::") && !node.target.starts_with("prims::")) return false;
   bool fixed = true;
   const auto look = [&](ValueId value) { fixed &= plan.modes[value.index] == ValueMode::kFixed; };
   for_each_input(node, look);
@@ -172,11 +187,9 @@ bool is_elided(const Program& program, const Plan& plan, size_t index) {
     writes |= is_tensor && facts.may_alias[k].empty();
     ++k;
   });
-  // An assertion about a tensor's content (no results, a tensor argument) must run too, and what is called for its side effect.
-  if (node.outputs.empty()) {
-    writes |= !node.target.starts_with("aten::");
+  // An assertion about a tensor's content (no results, a tensor argument) must run too.
+  if (node.outputs.empty())
     for_each_input(node, [&](ValueId value) { writes |= program.graph().value(value).kind == ValueKind::kTensor; });
-  }
   return !writes;
 }
 

@@ -76,7 +76,7 @@ void Program::resolve_nodes() {
                  [&] {
                    switch (node.kind) {
                      case NodeKind::kOperator: calls[i] = &nodes_[i].call.emplace(resolve_call(node)).op; break;
-                     case NodeKind::kScalar: nodes_[i].scalar = find_scalar_function(node.target); break;
+                     case NodeKind::kScalar: nodes_[i].scalar = find_scalar_function(node.target, node.inputs.size()); break;
                      case NodeKind::kEngine: nodes_[i].engine = find_engine(node); break;
                    }
                  });

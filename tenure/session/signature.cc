@@ -29,6 +29,7 @@ class Validator {
     check_count();
     for_each_user_input([&](const GraphInput& input, const IValue& given) { check_kind(input, given); });
     for_each_user_input([&](const GraphInput& input, const IValue& given) { bind_symbols(input, given); });
+    for_each_user_input([&](const GraphInput& input, const IValue& given) { solve_symbols(input, given); });
     for_each_user_input([&](const GraphInput& input, const IValue& given) { check_sizes(input, given); });
   }
 
@@ -107,6 +108,28 @@ class Validator {
       if (const auto symbol = value.meta->sizes[d].symbol()) bind(*symbol, given.toTensor().size(static_cast<int64_t>(d)));
   }
 
+  // A symbol that stands nowhere alone (dimension 2*n): found from the first dimension that it determines, as sizes are linear in
+  // it.
+  void solve_symbols(const GraphInput& input, const IValue& given) {
+    if (input.kind != GraphInput::Kind::kUser || !given.isTensor() || !graph_.value(input.value).meta) return;
+    const std::vector<Expr>& sizes = graph_.value(input.value).meta->sizes;
+    for (size_t d = 0; d < sizes.size(); ++d) {
+      std::vector<std::string> unknown = sizes[d].symbols();
+      std::erase_if(unknown, [&](const std::string& symbol) { return symbols_.contains(symbol); });
+      if (unknown.size() != 1) continue;
+      const auto at = [&](int64_t value) {
+        return sizes[d].evaluate([&](std::string_view s) { return s == unknown[0] ? std::optional(value) : lookup(s); });
+      };
+      const auto zero = at(0), one = at(1);
+      const int64_t size = given.toTensor().size(static_cast<int64_t>(d));
+      if (!zero || !one || *zero == *one) continue;
+      const int64_t solution = (size - *zero) / (*one - *zero);
+      require(at(solution) == size, "dimension ", d, " is ", size, ", but must be ", sizes[d].to_string(), " for a whole ",
+              unknown[0]);
+      bind(unknown[0], solution);
+    }
+  }
+
   std::optional<int64_t> lookup(std::string_view symbol) const {
     const auto found = symbols_.find(symbol);
     return found == symbols_.end() ? std::nullopt : std::optional<int64_t>(found->second);
@@ -123,7 +146,13 @@ class Validator {
 
   void check_size(const Expr& expr, const std::string& what, int64_t size) const {
     const auto expected = expr.evaluate([&](std::string_view symbol) { return lookup(symbol); });
-    if (const auto symbol = expr.symbol()) check_range(std::string(*symbol), what, size);
+    if (const auto symbol = expr.symbol()) {
+      check_range(std::string(*symbol), what, size);
+    } else {
+      for (const std::string& symbol : expr.symbols())
+        if (const auto value = lookup(symbol))
+          check_range(symbol, concat(symbol, " in ", what, " (", expr.to_string(), ")"), *value);
+    }
     require(!expected || *expected == size, what, " is ", size, ", but must be ", expected.value_or(0),
             expr.constant() ? std::string(", the size it was exported with")
                             : concat(" = ", expr.to_string(), " as the other sizes are"));

@@ -318,3 +318,24 @@ def test_a_file_that_changed_in_place_is_not_saved(hybrid_file, tmp_path):
     assert "changed" in refused(lambda: program.save(copy)).message
     assert not copy.exists()
     program(GOOD)
+
+
+def test_a_size_that_is_no_multiple_of_what_was_exported_is_refused_each_time_and_a_right_one_runs(tmp_path):
+    class Halves(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(6)))
+
+        def forward(self, x):
+            return self.layers(x)
+
+    n = torch.export.Dim("n", min=1, max=4)
+    model = Halves().eval()
+    program = tenure.compile(model, (torch.randn(4, 4),), dynamic_shapes={"x": {0: 2 * n}})
+    assert len(program.engines) == 1
+    for rows, what in ((7, "2"), (100, "4"), (100, "4")):
+        with pytest.raises(tenure.Error, match=rf"dimension 0.*{what}"):
+            program(torch.randn(rows, 4))
+    for rows in (6, 4, 8):
+        x = torch.randn(rows, 4)
+        torch.testing.assert_close(program(x), model(x).detach())

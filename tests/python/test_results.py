@@ -322,3 +322,16 @@ assert torch.equal(program(torch.ones(4)), torch.full((4,), 4.0))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_input_whose_negation_is_pending_reaches_an_engine_negated(hybrid_model):
+    x = torch.randn(3, 8)
+    program = tenure.compile(hybrid_model, (x,), min_block_size=1)
+    assert program.engines
+    for _ in range(3):
+        pending = torch._neg_view(x)
+        with torch.no_grad():
+            expected = hybrid_model(-x)
+        result = program(pending)
+        for name, tensor in expected.items():
+            torch.testing.assert_close(result[name], tensor)

@@ -59,7 +59,7 @@ void Interpreter::resolve_steps() {
                    Step step{.node = NodeId(index), .call = std::nullopt, .function = nullptr};
                    switch (node.kind) {
                      case NodeKind::kOperator: step.call = resolve_call(node); break;
-                     case NodeKind::kScalar: step.function = find_scalar_function(node.target); break;
+                     case NodeKind::kScalar: step.function = find_scalar_function(node.target, node.inputs.size()); break;
                      case NodeKind::kEngine: throw Error(ErrorCode::kUnsupported, "an engine cannot contain another engine");
                    }
                    steps_.push_back(std::move(step));

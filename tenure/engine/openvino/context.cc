@@ -34,10 +34,9 @@ Context::Context(ov::InferRequest request, const std::string& name, const std::v
       outputs_(outputs.size()) {}
 
 void Context::remember(Bound& bound, const Port& port, const at::Tensor& tensor, const void* data) {
-  bound.data = nullptr;  // should wrapping fail, nothing is bound
+  bound.data = nullptr;  // until OpenVINO has taken the tensor: should it refuse, nothing is bound
   bound.tensor = wrap(tensor, data, port.type);
   bound.sizes.assign(tensor.sizes().begin(), tensor.sizes().end());
-  bound.data = data;
 }
 
 void Context::bind_input(size_t index, const at::Tensor& tensor) {
@@ -50,6 +49,7 @@ void Context::bind_input(size_t index, const at::Tensor& tensor) {
           [&] {
             remember(bound, port, tensor, data);
             request_.set_input_tensor(index, bound.tensor);
+            bound.data = data;
           });
 }
 
@@ -63,6 +63,7 @@ void Context::bind_output(size_t index, const at::Tensor& tensor) {
           [&] {
             remember(bound, port, tensor, data);
             if (!port.copy_of_input) request_.set_output_tensor(index, bound.tensor);
+            bound.data = data;
           });
 }
 
