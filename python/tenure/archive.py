@@ -18,13 +18,13 @@ from sympy.printing.repr import srepr
 from torch._export.serde.serialize import _TORCH_TO_SERIALIZE_DTYPE, SerializeError
 from torch.export.pt2_archive._package import PT2ArchiveWriter, _package_exported_programs
 
+from ._tenure import VERSION as TENURE_VERSION
 from .atomic_file import replacing
 from .compile import Artifact, EngineArtifact
 from .engine_spec import Binding, EngineSpec, Size
 from .errors import Error, error_context
 
 FORMAT_VERSION = 1
-TENURE_VERSION = "0.1.0"
 MANIFEST_RECORD = "data/tenure/manifest.json"
 BLOB_RECORD = "data/tenure/engines/{}.blob"
 
