@@ -50,6 +50,15 @@ class Report:
     refused: Mapping[str, Mapping[str, str]]  # backend -> operator -> why it does not take (all of) them
     notes: Sequence[str] = ()
 
+    def __str__(self) -> str:
+        """A line a part, a refused operator, a note."""
+        lines = [
+            f"{part.backend}: {len(part.operators)} operators: {part.engine or 'PyTorch, because ' + str(part.reason)}"
+            for part in self.parts
+        ]
+        lines += [f"{backend}: {name}: {reason}" for backend, refused in self.refused.items() for name, reason in refused.items()]
+        return "\n".join([*lines, *self.notes])
+
 
 @dataclass(frozen=True)
 class Artifact:

@@ -36,8 +36,6 @@ class Boundary {
   /// Copies the new content of mutated buffers and inputs to where it belongs. After results().
   void write_back(const Registers& registers) const;
 
-  /// The values of the flat user inputs; invalid ids for constants.
-  const std::vector<ValueId>& user_inputs() const { return user_inputs_; }
 
  private:
   struct WriteBack {

@@ -91,6 +91,13 @@ def test_numbers_none_and_strings_pass_as_the_export_fixed_them(load_plain):
         assert caught.value.code == "invalid argument"
 
 
+def test_the_report_tells_what_became_of_each_part(hybrid_model):
+    program = tenure.compile(hybrid_model, (torch.randn(2, 8),), torch_executed_ops={"aten.sin"}, min_block_size=5)
+    lines = str(program.report).splitlines()
+    assert lines[0] == "openvino: 5 operators: engine_0"
+    assert "openvino: aten.sin.default: torch_executed_ops names it" in lines
+
+
 def test_a_compiled_program_and_its_loaded_copy_agree_bit_for_bit(hybrid_model, tmp_path):
     x = torch.randn(3, 8)
     program = tenure.compile(hybrid_model, (x,), torch_executed_ops={"aten.sin"}, min_block_size=2)
