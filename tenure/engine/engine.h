@@ -25,9 +25,10 @@ class EngineContext {
  public:
   virtual ~EngineContext() = default;
 
-  /// Binds contiguous memory to input or output `index`. The caller keeps it alive until enqueue() has returned; afterwards it may be
-  /// gone, so the context keeps at most the address, to find that the same memory is bound again, and never the tensor. dtype and
-  /// rank equal the binding's. No copy is made; binding the same memory and sizes again is cheap. If it throws, nothing is bound.
+  /// Binds contiguous memory to input or output `index`. The caller keeps it alive until enqueue() has returned; afterwards it may
+  /// be gone, so the context keeps at most the address, to find that the same memory is bound again, and never the tensor. dtype
+  /// and rank equal the binding's. No copy is made; binding the same memory and sizes again is cheap. If it throws, nothing is
+  /// bound.
   virtual void bind_input(size_t index, const at::Tensor& tensor) = 0;
   virtual void bind_output(size_t index, const at::Tensor& tensor) = 0;
 

@@ -36,7 +36,6 @@ class Boundary {
   /// Copies the new content of mutated buffers and inputs to where it belongs. After results().
   void write_back(const Registers& registers) const;
 
-
  private:
   struct WriteBack {
     ValueId source;
