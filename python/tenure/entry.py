@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -95,10 +97,11 @@ def load(
     Args:
       path: the file. It is read whole; nothing pickled in it is ever read.
       device: where to run; None means as exported. This build runs on "cpu".
-      trust_native_code: allow engines that are native code. Such a file can do anything that its user can, so pass it only for
-        files that you made or trust; the engines of this build are data and need no trust.
-      custom_op_libraries: shared libraries that register custom operators, loaded first. The Python packages that the file names
-        ("torchvision") are imported in any case; they may be missing if shared libraries are given here.
+      trust_native_code: allow engines that are native code, and the import of whatever Python package the file names. Such a file
+        can do anything that its user can, so pass it only for files that you made or trust. The engines of this build are data
+        and need no trust.
+      custom_op_libraries: shared libraries that register custom operators, loaded first. A Python package that the file names is
+        imported if it is torchvision or torchaudio or was imported before; it may be missing if shared libraries are given here.
       session_options: how the program runs; see tenure.program.SessionOptions.
 
     Raises Error, with the file in its context: "not found" for a missing file, operator or custom-operator library, "bad file" for
@@ -106,16 +109,26 @@ def load(
     """
     if device is not None and torch.device(device).type != "cpu":
         raise Error("unsupported", f"device {device}: this build runs on the CPU; export the model on it and pass device=None")
-    return _open(path, os.fspath(path), session_options, [os.fspath(each) for each in custom_op_libraries])
+    libraries = [os.fspath(each) for each in custom_op_libraries]
+    return _open(path, os.fspath(path), session_options, libraries, trust_native_code)
 
 
-def _open(path: str | os.PathLike[str], shown: str | None, session_options: SessionOptions | None, libraries: list[str]) -> Program:
+_KNOWN_PACKAGES = {"torchvision", "torchaudio"}
+
+
+def _open(
+    path: str | os.PathLike[str],
+    shown: str | None,
+    session_options: SessionOptions | None,
+    libraries: list[str],
+    trusted: bool = False,
+) -> Program:
     file = StoredFile(path)
     for library in libraries:
         _load_shared_library(library)
     for name in file.custom_op_libraries():
         if name.replace(".", "_").isidentifier():
-            _import_operators(name, file.name, may_be_missing=bool(libraries))
+            _import_operators(name, file.name, may_be_missing=bool(libraries), trusted=trusted)
     native = _tenure.Program.load(path)
     file.check_unchanged()
     return Program(native, file, shown, session_options)
@@ -128,7 +141,17 @@ def _load_shared_library(path: str) -> None:
         raise Error("not found", f"the custom operators in {path} cannot be loaded: {error}") from error
 
 
-def _import_operators(name: str, file: str, may_be_missing: bool) -> None:
+def _import_operators(name: str, file: str, may_be_missing: bool, trusted: bool) -> None:
+    # Importing runs code: a file may ask for what every installation means by that name, or what the caller imported or trusts.
+    package = name.partition(".")[0]
+    known = package in _KNOWN_PACKAGES or name in sys.modules
+    if not (trusted or known) and importlib.util.find_spec(package) is not None:
+        raise Error(
+            "unsupported",
+            f"the file asks to import the Python package {name}, which registers custom operators; import it before loading the "
+            "file, or pass trust_native_code=True if you trust the file",
+            [f"file {file}"],
+        )
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:

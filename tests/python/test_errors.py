@@ -264,6 +264,18 @@ assert program(boxes, scores).shape == (2, 4)
     assert done.returncode == 0, done.stderr
 
 
+def test_a_file_cannot_make_the_loader_run_a_module_that_nobody_imported(hybrid_file, edit_manifest, tmp_path, monkeypatch):
+    (tmp_path / "tenure_evil.py").write_text(f"import os; os.mkdir({str(tmp_path / 'ran')!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = edit_manifest(hybrid_file, lambda manifest: manifest.update(custom_op_libraries=["tenure_evil"]))
+    error = refused(lambda: tenure.load(file))
+    assert error.code == "unsupported"
+    assert "tenure_evil" in str(error)
+    assert not (tmp_path / "ran").exists()
+    tenure.load(file, trust_native_code=True)
+    assert (tmp_path / "ran").exists()
+
+
 def test_nothing_pickled_is_read(tmp_path):
     class Bomb:
         def __reduce__(self):
