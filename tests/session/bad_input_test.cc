@@ -118,6 +118,19 @@ TEST(BadProgram, AnUnknownOperatorNamesTheNodeAndTheWayOut) {
   EXPECT_THAT(error.what(), AllOf(HasSubstr("test"), HasSubstr("crop"), HasSubstr("no_such_library"), HasSubstr("load")));
 }
 
+TEST(BadProgram, AFunctionOnSizesWithTooFewArgumentsIsNamed) {
+  const Error error = error_of([] {
+    make_program(R"(
+graph(%x: f32[s0]):
+  %n: int = aten::sym_size.int(self=%x, dim=0)
+  %m: int = _operator.mul(a=%n)
+  return (%m)
+)");
+  });
+  EXPECT_EQ(error.code(), ErrorCode::kBadFile);
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("_operator.mul"), HasSubstr("takes 2"), HasSubstr("given 1")));
+}
+
 TEST(BadProgram, AnEngineThatTheFileLacksIsNamed) {
   const Error error = error_of([] { make_program(R"(graph(%x: f32[4]): %y = engine "engine_7"(%x) as part return (%y))"); });
   EXPECT_EQ(error.code(), ErrorCode::kBadFile);
