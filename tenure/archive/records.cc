@@ -23,9 +23,12 @@ Records::Records(std::shared_ptr<const ByteSource> source) : source_(std::move(s
     std::string name = entry.name.substr(root.size());
     entries_.emplace(std::move(name), std::move(entry));
   }
+  const std::string version = has(".data/version") ? ".data/version" : "version";
   check(
-      has(".data/version") || has("version"), ErrorCode::kBadFile,
+      has(version), ErrorCode::kBadFile,
       "a zip file, but not a PT2 archive: it has no record .data/version; save the program with torch.export.save or Program.save");
+  // Before torch's reader meets it: that leaks its directory when it throws while it is made.
+  check_crc(entry(version), *source_);
   foreign_errors_as_bad_file(
       [&] { reader_ = std::make_unique<PyTorchStreamReader>(std::const_pointer_cast<ByteSource>(source_)); });
 }

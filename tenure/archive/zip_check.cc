@@ -22,7 +22,7 @@ constexpr uint32_t kEnd64Signature = 0x06064b50;
 constexpr uint32_t kLocator64Signature = 0x07064b50;
 constexpr size_t kLocalSize = 30, kEntrySize = 46, kEndSize = 22, kEnd64Size = 56, kLocator64Size = 20;
 constexpr uint16_t kZip64Extra = 1;
-constexpr uint16_t kEncryptedFlag = 1;
+constexpr uint16_t kEncryptedFlags = 0x2061;  // encrypted, strongly so, or a patch of another file
 constexpr uint32_t kFolderAttribute = 0x10;
 constexpr uint32_t kIn64 = UINT32_MAX;  // a 32-bit field whose value stands in the zip64 extension
 constexpr uint32_t kIn64Count = UINT16_MAX;
@@ -58,6 +58,7 @@ std::optional<Directory> find_directory64(const ByteSource& source, uint64_t end
   char end[kEnd64Size];
   read_exactly(source, offset, end, sizeof(end));
   if (field<uint32_t>(end, 0) != kEnd64Signature) bad("the zip64 end record has a wrong signature");
+  if (field<uint64_t>(end, 24) != field<uint64_t>(end, 32)) bad("the zip64 end record has two counts of entries");
   return Directory{field<uint64_t>(end, 32), field<uint64_t>(end, 40), field<uint64_t>(end, 48), offset};
 }
 
@@ -133,7 +134,8 @@ RawEntry take_entry(std::string_view& bytes) {
   if ((field<uint32_t>(header, 38) & kFolderAttribute) != 0 && !raw.entry.name.ends_with('/')) {
     bad("record ", raw.entry.name, " is marked as a folder");
   }
-  check((field<uint16_t>(header, 8) & kEncryptedFlag) == 0, ErrorCode::kUnsupported, "record ", raw.entry.name, " is encrypted");
+  if (field<uint16_t>(header, 34) != 0) bad("record ", raw.entry.name, " is said to lie in another file");
+  check((field<uint16_t>(header, 8) & kEncryptedFlags) == 0, ErrorCode::kUnsupported, "record ", raw.entry.name, " is encrypted");
   check(field<uint16_t>(header, 10) == 0, ErrorCode::kUnsupported, "record ", raw.entry.name,
         " is compressed; save the program with torch.export.save, which stores records as they are");
   read_zip64_extra(bytes.substr(kEntrySize + name_size, extra_size), raw);
