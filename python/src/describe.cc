@@ -131,13 +131,16 @@ nb::dict describe(const Stats& stats) {
   result["deviations"] = stats.deviations;
   result["frames"] = stats.frames;
   result["plans"] = stats.plans;
+  result["plan_bytes"] = stats.plan_bytes;
   result["engine_blocks"] = stats.engine_blocks;
   result["aten_blocks"] = stats.aten_blocks;
   result["standing_bytes"] = stats.standing_bytes;
   result["leased_bytes"] = stats.leased_bytes;
+  result["abandoned_bytes"] = stats.abandoned_bytes;
   result["fresh_bytes"] = stats.fresh_bytes;
   result["slots"] = stats.slots;
   result["held_slots"] = stats.held_slots;
+  result["slot_overflows"] = stats.slot_overflows;
   result["last_run_allocations"] = stats.last_run_allocations;
   return result;
 }

@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "tenure/graph/block.h"
+#include "tenure/graph/engine_spec.h"
 #include "tenure/graph/graph.h"
 #include "tenure/session/explain.h"
 #include "tenure/session/session.h"

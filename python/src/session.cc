@@ -1,14 +1,18 @@
 // python/src/session.cc: tenure::Session. Everything on the way of a run is kept short: it is paid in every call.
 #include "tenure/session/session.h"
 
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "describe.h"
 #include "register.h"
+#include "tensor_caster.h"
 #include "tenure/base/error.h"
 #include "values.h"
 
@@ -74,6 +78,16 @@ nb::object run(Session& session, nb::handle inputs) {
   return outputs;
 }
 
+std::map<std::string, at::Tensor> state_dict(const Session& session) {
+  const nb::gil_scoped_release release;
+  return session.state_dict();
+}
+
+void load_state_dict(Session& session, const std::map<std::string, at::Tensor>& state) {
+  const nb::gil_scoped_release release;
+  session.load_state_dict(state);
+}
+
 }  // namespace
 
 void register_session(nb::module_& m) {
@@ -81,16 +95,17 @@ void register_session(nb::module_& m) {
   nb::class_<Session>(m, "Session", "Runs a program. Thread-safe.")
       .def(
           "__init__",
-          [](Session* self, std::shared_ptr<Program> program, int max_frames, int max_plans, int max_output_slots,
-             bool pre_allocated_outputs) {
+          [](Session* self, std::shared_ptr<Program> program, int max_frames, int64_t max_plan_bytes, int max_output_slots,
+             bool pre_allocated_outputs, bool check_ownership) {
             new (self) Session(std::move(program), {.max_frames = max_frames,
-                                                    .max_plans = max_plans,
+                                                    .max_plan_bytes = max_plan_bytes,
                                                     .max_output_slots = max_output_slots,
-                                                    .pre_allocated_outputs = pre_allocated_outputs});
+                                                    .pre_allocated_outputs = pre_allocated_outputs,
+                                                    .check_ownership = check_ownership});
           },
-          nb::arg("program"), nb::kw_only(), nb::arg("max_frames") = defaults.max_frames, nb::arg("max_plans") = defaults.max_plans,
+          nb::arg("program"), nb::kw_only(), nb::arg("max_frames") = defaults.max_frames, nb::arg("max_plan_bytes") = defaults.max_plan_bytes,
           nb::arg("max_output_slots") = defaults.max_output_slots,
-          nb::arg("pre_allocated_outputs") = defaults.pre_allocated_outputs)
+          nb::arg("pre_allocated_outputs") = defaults.pre_allocated_outputs, nb::arg("check_ownership") = defaults.check_ownership)
       .def("run", &run, nb::arg("inputs").none(),
            nb::sig("def run(self, inputs: list[object] | tuple[object, ...], /) -> list[object]"),
            "Flat inputs to flat outputs: tensors, None, numbers, strings. Other threads run meanwhile. Raises Error.")
@@ -117,6 +132,11 @@ void register_session(nb::module_& m) {
             return describe(stats);
           },
           nb::sig("def stats(self) -> dict[str, int]"), "The counters of tenure.report.Stats.")
+      .def("trim", &Session::trim, nb::call_guard<nb::gil_scoped_release>(), "Gives memory back to the system; returns the bytes.")
+      .def("reset_state", &Session::reset_state, nb::call_guard<nb::gil_scoped_release>(), "The state as the file gives it.")
+      .def("state_dict", &state_dict, nb::sig("def state_dict(self) -> dict[str, torch.Tensor]"), "Copies, by buffer name.")
+      .def("load_state_dict", &load_state_dict, nb::arg("state"),
+           nb::sig("def load_state_dict(self, state: dict[str, torch.Tensor]) -> None"), "Raises Error; changes nothing then.")
       .def_prop_rw("pre_allocated_outputs", &Session::pre_allocated_outputs, &Session::set_pre_allocated_outputs,
                    nb::call_guard<nb::gil_scoped_release>());
 }

@@ -1,4 +1,4 @@
-"""What a file says about an engine: its name, backend, inputs, outputs and options. The C++ twin is tenure/graph/block.h."""
+"""What a file says about an engine: its name, backend, inputs, outputs and options. The C++ twin is tenure/graph/engine_spec.h."""
 
 from __future__ import annotations
 

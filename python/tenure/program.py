@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from . import _tenure
 from .compile import Report
@@ -13,13 +13,17 @@ from .report import Explanation, Stats, explanation_from
 from .stored_file import StoredFile
 from .structure import CallStructure, ValueSpec
 
+if TYPE_CHECKING:
+    import torch
+
 
 class SessionOptions(TypedDict, total=False):
     """How a program runs: `session_options` of tenure.compile and tenure.load."""
 
     max_frames: int  # runs in flight at once, 4 unless told; a further caller waits. Each has its own memory.
-    max_plans: int  # input shapes that a frame keeps a memory plan for, 16 unless told; the least recently used goes first
+    max_plan_bytes: int  # host memory for the plans of all input shapes, 64 MiB unless told; the least recently used goes first
     max_output_slots: int  # buffers that a frame keeps for one output, 64 unless told; beyond that results are plain allocations
+    check_ownership: bool  # poison dead memory and check each call's reads and writes: slow, for tests; Error "ownership" if violated
 
 
 class Program:
@@ -80,6 +84,28 @@ class Program:
         """Counters: runs, plans, slots, standing and leased bytes, allocations of the last run."""
         return Stats(**self._session.stats())
 
+    def trim(self) -> int:
+        """Gives memory back to the system: arenas, buffers and free slots that no run is using. Returns the bytes given back.
+
+        Results that are held stay as they are. Plans are kept: the next runs take memory anew, and observe nothing.
+        """
+        return self._session.trim()
+
+    def reset_state(self) -> None:
+        """Puts the buffers that runs change (a KV cache, running statistics) back to what the file holds. Waits for a run in flight."""
+        self._session.reset_state()
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """A copy of each buffer that runs change, by its name in the model. Waits for a run in flight."""
+        return self._session.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Takes over the content of some or all of the buffers in `state_dict()`. Waits for a run in flight.
+
+        Raises Error for another name, dtype or size, and changes nothing then.
+        """
+        self._session.load_state_dict(dict(state))
+
     @property
     def engines(self) -> Mapping[str, _tenure.Engine]:
         """The compiled engines by name, in an order of no meaning. Their ownership switches act from the next run on."""
@@ -115,6 +141,8 @@ def _checked(options: SessionOptions | None) -> SessionOptions:
     for name, value in (options or {}).items():
         if name not in known:
             raise Error("invalid argument", f"session_options has no {name!r}; it takes {', '.join(known)}")
-        if not isinstance(value, int) or value < 1:
-            raise Error("invalid argument", f"session_options: {name} is {value!r}; it is a count of at least 1")
+        if known[name] == "bool" and not isinstance(value, bool):
+            raise Error("invalid argument", f"session_options: {name} is {value!r}; it is True or False")
+        if known[name] == "int" and (not isinstance(value, int) or value < 1):
+            raise Error("invalid argument", f"session_options: {name} is {value!r}; it is at least 1")
     return options or {}

@@ -22,13 +22,16 @@ class Stats:
     deviations: int  # replays that met an operator behaving otherwise than observed, and went on without the plan
     frames: int  # runs that were in flight at once, at most
     plans: int
+    plan_bytes: int  # host memory of all plans, about; session_options' max_plan_bytes bounds it
     engine_blocks: int
     aten_blocks: int
-    standing_bytes: int  # arenas, and the buffers of standing values whose size depends on data
+    standing_bytes: int  # arenas, and the own buffers of standing values
     leased_bytes: int  # slots, held or free
+    abandoned_bytes: int  # arenas that an operator kept memory in beyond a run: never used again, nor given back
     fresh_bytes: int  # allocated in the last run for values marked fresh
     slots: int
     held_slots: int  # slots whose tensor somebody still holds
+    slot_overflows: int  # results that found all max_output_slots held and became plain allocations
     last_run_allocations: int  # requests of the last run that the ordinary allocator served
 
     def keys(self) -> Iterator[str]:

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tenure/graph/block.h"
+#include "tenure/graph/engine_spec.h"
 #include "tenure/graph/graph.h"
 
 namespace tenure {

@@ -13,6 +13,7 @@ std::string_view to_string(ErrorCode code) {
     case ErrorCode::kEngine: return "engine";
     case ErrorCode::kOperator: return "operator";
     case ErrorCode::kRuntimeAssert: return "runtime assertion";
+    case ErrorCode::kOwnership: return "ownership";
     case ErrorCode::kInternal: return "internal";
   }
   return "unknown";

@@ -17,6 +17,7 @@ enum class ErrorCode {
   kEngine,           // an engine failed to load or to run
   kOperator,         // an aten or custom operator failed
   kRuntimeAssert,    // a runtime assertion of the exported program does not hold
+  kOwnership,        // SessionOptions::check_ownership found memory read or written by who does not own it
   kInternal,         // a bug in Tenure
 };
 

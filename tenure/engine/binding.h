@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tenure/graph/block.h"
+#include "tenure/graph/engine_spec.h"
 
 namespace tenure {
 

@@ -1,7 +1,7 @@
 // tenure/engine/engine.h: the seam between Tenure and a compiled engine.
 //
 // An engine never allocates what leaves it: its outputs are bound by the caller, before it runs, to memory the caller owns.
-// Reading order: graph/block.h (what the file says), Backend (who loads it), CompiledEngine (loaded once, shared by all
+// Reading order: graph/engine_spec.h (what the file says), Backend (who loads it), CompiledEngine (loaded once, shared by all
 // frames), EngineContext (one per frame, runs), Engine (the public handle with the RFC's ownership switches).
 #pragma once
 
@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "tenure/engine/binding.h"
-#include "tenure/graph/block.h"
+#include "tenure/graph/engine_spec.h"
 
 namespace tenure {
 

@@ -29,7 +29,7 @@ bool intersect(const std::set<std::string>& a, const std::set<std::string>& b) {
 bool aliases_conditionally(const std::string& name) {
   static const std::set<std::string> names = {
       "aten::reshape", "aten::reshape_as",   "aten::contiguous",  "aten::to",      "aten::flatten",   "aten::ravel",
-      "aten::type_as", "aten::resolve_conj", "aten::resolve_neg", "aten::_to_cpu", "aten::unflatten", "aten::squeeze_multiple"};
+      "aten::type_as", "aten::resolve_conj", "aten::resolve_neg", "aten::_to_cpu", "aten::unflatten"};
   return names.contains(name);
 }
 
@@ -38,7 +38,9 @@ bool hides_aliasing(const std::string& name) {
   static const std::set<std::string> names = {
       "aten::dropout",           "aten::feature_dropout", "aten::alpha_dropout", "aten::feature_alpha_dropout",
       "aten::type_as",           "aten::atleast_1d",      "aten::atleast_2d",    "aten::atleast_3d",
-      "aten::broadcast_tensors", "aten::meshgrid",        "aten::sum_to_size"};
+      "aten::broadcast_tensors", "aten::meshgrid",        "aten::sum_to_size",   "aten::lift",
+      "aten::_unsafe_view",      "aten::unsafe_split",    "aten::unsafe_chunk",  "aten::unsafe_split_with_sizes",
+      "aten::conj_physical",     "aten::to_dense",        "aten::cartesian_prod", "aten::chain_matmul"};
   return names.contains(name);
 }
 
@@ -49,6 +51,20 @@ const Argument* given_argument(const Node& node, const std::string& name) {
 }
 
 }  // namespace
+
+AliasFacts alias_facts(const Node& node, const EngineSpec& engine) {
+  AliasFacts facts;
+  facts.always_aliases = true;
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    const std::optional<size_t> input = engine.outputs[i].aliases_input;
+    std::vector<ValueId> aliased;
+    if (input) aliased.push_back(node.inputs[*input].value.value());
+    facts.mutates.insert(facts.mutates.end(), aliased.begin(), aliased.end());
+    for (ValueId value : node.outputs[i].values)
+      if (value.valid()) facts.may_alias.push_back(aliased);
+  }
+  return facts;
+}
 
 AliasFacts alias_facts(const Node& node, const c10::OperatorHandle* op) {
   AliasFacts facts;
@@ -76,6 +92,7 @@ AliasFacts alias_facts(const Node& node, const c10::OperatorHandle* op) {
       for_each_value(*given, [&](ValueId value) { facts.mutates.push_back(value); });
   }
   const std::string& name = schema.name();
+  facts.custom = !name.starts_with("aten::") && !name.starts_with("prims::");
   facts.always_aliases = !aliases_conditionally(name) && !hides_aliasing(name);
   facts.changes_metadata_in_place =
       op->hasTag(at::Tag::inplace_view) || name == "aten::resize_" || name == "aten::resize_as_" || name == "aten::set_";

@@ -33,11 +33,11 @@ class Groups {
 /// The analysis of one graph; analyze_ownership() runs its stages in order.
 class Analysis {
  public:
-  Analysis(const Graph& graph, const std::vector<const c10::OperatorHandle*>& calls)
+  Analysis(const Graph& graph, std::vector<AliasFacts> facts)
       : graph_(graph), groups_(graph.values.size()), escape_(graph.values.size()) {
     table_.owners.resize(graph.values.size());
     table_.last_use.assign(graph.values.size(), -1);
-    for (size_t i = 0; i < graph.nodes.size(); ++i) table_.facts.push_back(alias_facts(graph.nodes[i], calls[i]));
+    table_.facts = std::move(facts);
   }
 
   OwnershipTable run() {
@@ -241,8 +241,8 @@ std::string_view to_string(Ownership ownership) {
   return "unknown";
 }
 
-OwnershipTable analyze_ownership(const Graph& graph, const std::vector<const c10::OperatorHandle*>& calls) {
-  return Analysis(graph, calls).run();
+OwnershipTable analyze_ownership(const Graph& graph, std::vector<AliasFacts> facts) {
+  return Analysis(graph, std::move(facts)).run();
 }
 
 }  // namespace tenure

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tenure/graph/engine_spec.h"
 #include "tenure/graph/graph.h"
 #include "tenure/graph/operator.h"
 
@@ -32,10 +33,16 @@ struct AliasFacts {
   bool always_aliases = false;
   /// The node changes sizes or strides of a tensor object in place (squeeze_, resize_, set_).
   bool changes_metadata_in_place = false;
+  /// An operator that is not PyTorch's own. Its schema does not tell all that it does: it may act on the world, and keep what it
+  /// reads, makes or uses as scratch beyond its call.
+  bool custom = false;
 };
 
-/// The facts of one node. `op` is null for engine and scalar nodes.
+/// The facts of an operator's node; `op` is null for a node of numbers.
 AliasFacts alias_facts(const Node& node, const c10::OperatorHandle* op);
+
+/// The facts of an engine's node: an output that aliases an input (KV cache) is that input, written in place.
+AliasFacts alias_facts(const Node& node, const EngineSpec& engine);
 
 /// What is known of one value before any run.
 struct Owner {
@@ -56,7 +63,7 @@ struct OwnershipTable {
   std::vector<std::string> state;  // names of the buffers (GraphInput::target) that a run changes, sorted
 };
 
-/// `calls[i]` is the resolved operator of nodes[i], null for other kinds.
-OwnershipTable analyze_ownership(const Graph& graph, const std::vector<const c10::OperatorHandle*>& calls);
+/// `facts[i]` are those of nodes[i].
+OwnershipTable analyze_ownership(const Graph& graph, std::vector<AliasFacts> facts);
 
 }  // namespace tenure

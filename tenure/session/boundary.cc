@@ -1,11 +1,14 @@
 #include "tenure/session/boundary.h"
 
 #include <ATen/ATen.h>
+#include <ATen/MemoryOverlap.h>
 
 #include <algorithm>
+#include <map>
 
 #include "tenure/base/error.h"
 #include "tenure/session/region.h"
+#include "tenure/session/result_copies.h"
 
 namespace tenure {
 namespace {
@@ -14,32 +17,32 @@ bool share_storage(const at::Tensor& a, const at::Tensor& b) {
   return a.has_storage() && b.has_storage() && a.storage().unsafeGetStorageImpl() == b.storage().unsafeGetStorageImpl();
 }
 
+// By address: an operator may have written its result into the state's memory through a storage of its own.
 bool is_same_place(const at::Tensor& a, const at::Tensor& b) {
-  return share_storage(a, b) && a.sizes() == b.sizes() && a.strides() == b.strides() && a.storage_offset() == b.storage_offset();
+  return a.has_storage() && b.has_storage() && a.const_data_ptr() == b.const_data_ptr() && a.sizes() == b.sizes() &&
+         a.strides() == b.strides() && a.scalar_type() == b.scalar_type();
 }
 
 }  // namespace
 
-Boundary::Boundary(const Program& program) : program_(program), weights_(program.graph().values.size()) {
+Boundary::Boundary(const Program& program) : program_(program), state_(program), weights_(program.graph().values.size()) {
   const Graph& graph = program.graph();
-  copy_state();
   std::map<std::string, ValueId> inputs_by_name, buffers_by_name;
   for (const GraphInput& input : graph.inputs) {
     if (input.kind == GraphInput::Kind::kUser || input.kind == GraphInput::Kind::kUserConstant) {
+      if (program.is_written_in_place(input.value)) written_in_place_.push_back(user_inputs_.size());
       user_inputs_.push_back(input.value);
       inputs_by_name.emplace(input.name, input.value);
       continue;
     }
     if (!input.value.valid()) continue;
     buffers_by_name.emplace(input.target, input.value);
-    const auto state = state_.find(input.target);
+    const auto state = state_.tensors().find(input.target);
     const auto weight = program.weights().find(input.target);
-    check(state != state_.end() || weight != program.weights().end(), ErrorCode::kBadFile, "the file lacks the weight ",
-          input.target);
-    const bool changes = state != state_.end();
-    const at::Tensor& tensor = changes ? state->second : weight->second;
-    weights_[input.value.index] = tensor;
-    (changes ? state_storages_ : weight_storages_).insert(tensor.storage().unsafeGetStorageImpl());
+    check(weight != program.weights().end(), ErrorCode::kBadFile, "the file lacks the weight ", input.target);
+    const bool changes = state != state_.tensors().end();
+    weights_[input.value.index] = changes ? state->second : weight->second;
+    if (!changes) weight_storages_.insert(weight->second.storage().unsafeGetStorageImpl());
   }
   for (const GraphOutput& output : graph.outputs) {
     check(!output.value.is_list(), ErrorCode::kUnsupported, "an output of the program is a list; outputs must be flat");
@@ -48,73 +51,82 @@ Boundary::Boundary(const Program& program) : program_(program), weights_(program
     const auto target = targets.find(output.target);
     check(target != targets.end() && target->second.valid(), ErrorCode::kBadFile, "an output changes ", output.target,
           ", which is no input of the program");
-    write_backs_.push_back({output.value.value(), target->second});
+    const auto position = std::find(user_inputs_.begin(), user_inputs_.end(), target->second);
+    const bool is_input = position != user_inputs_.end();
+    write_backs_.push_back({output.value.value(), target->second,
+                            is_input ? std::optional<size_t>(position - user_inputs_.begin()) : std::nullopt});
   }
 }
 
-// Names that share memory (tied buffers) go on sharing it: the copy is made storage by storage.
-void Boundary::copy_state() {
-  std::map<const c10::StorageImpl*, at::Tensor> copied;  // each storage as bytes
-  for (const std::string& name : program_.ownership().state) {
-    const auto found = program_.weights().find(name);
-    check(found != program_.weights().end(), ErrorCode::kBadFile, "the file lacks the buffer ", name,
-          ", which the program changes");
-    const at::Tensor& buffer = found->second;
-    at::Tensor& bytes = copied[buffer.storage().unsafeGetStorageImpl()];
-    if (bytes.defined()) continue;
-    const int64_t count = static_cast<int64_t>(buffer.storage().nbytes());
-    bytes = at::empty({0}, buffer.options().dtype(at::kByte)).set_(buffer.storage(), 0, {count}, {1}).clone();
-  }
-  for (const auto& [name, weight] : program_.weights()) {
-    const auto copy = copied.find(weight.storage().unsafeGetStorageImpl());
-    if (copy == copied.end()) continue;
-    at::Tensor tensor = at::empty({0}, weight.options());
-    tensor.set_(copy->second.storage(), weight.storage_offset(), weight.sizes(), weight.strides());
-    state_.emplace(name, std::move(tensor));
-  }
-}
-
-void Boundary::enter(const std::vector<c10::IValue>& inputs, Registers& registers) const {
+void Boundary::enter(std::span<const c10::IValue> inputs, Registers& registers) const {
   for (size_t i = 0; i < inputs.size(); ++i)
     if (user_inputs_[i].valid()) registers[user_inputs_[i].index] = inputs[i];
+  for (size_t i : written_in_place_)
+    if (may_be_read_otherwise(inputs, i)) registers[user_inputs_[i].index] = inputs[i].toTensor().clone();
 }
 
-bool Boundary::is_target(const at::Tensor& tensor, const Registers& registers) const {
-  return std::any_of(write_backs_.begin(), write_backs_.end(),
-                     [&](const WriteBack& w) { return share_storage(tensor, registers[w.target.index].toTensor()); });
+bool Boundary::may_be_read_otherwise(std::span<const c10::IValue> inputs, size_t index) const {
+  const at::Tensor& tensor = inputs[index].toTensor();
+  if (!tensor.has_storage()) return false;
+  if (at::has_internal_overlap(tensor) != at::MemOverlap::No) return true;
+  if (weight_storages_.contains(tensor.storage().unsafeGetStorageImpl()) || state_.holds(tensor)) return true;
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (i != index && inputs[i].isTensor() && share_storage(inputs[i].toTensor(), tensor)) return true;
+  return false;
 }
 
-std::vector<c10::IValue> Boundary::results(const Registers& registers, bool& saved_from_arena) const {
+bool Boundary::will_change(const at::Tensor& tensor, const Registers& registers) const {
+  return std::any_of(write_backs_.begin(), write_backs_.end(), [&](const WriteBack& w) {
+    const at::Tensor& target = registers[w.target.index].toTensor();
+    return share_storage(tensor, target) && !is_same_place(registers[w.source.index].toTensor(), target);
+  });
+}
+
+const Boundary::WriteBack* Boundary::new_input_content(ValueId value) const {
+  const auto found = std::find_if(write_backs_.begin(), write_backs_.end(),
+                                  [&](const WriteBack& w) { return w.input && w.source == value; });
+  return found == write_backs_.end() ? nullptr : &*found;
+}
+
+std::vector<c10::IValue> Boundary::results(std::span<const c10::IValue> inputs, const Registers& registers) const {
   std::vector<c10::IValue> results;
+  ResultCopies copies;
   for (const GraphOutput& output : program_.graph().outputs) {
     if (output.kind != GraphOutput::Kind::kUser) continue;
+    const WriteBack* own = output.value.is_value() ? new_input_content(output.value.value()) : nullptr;
+    if (own != nullptr) {
+      results.push_back(inputs[*own->input]);
+      continue;
+    }
     results.push_back(output.value.is_value() ? registers[output.value.value().index] : output.value.constant());
     if (!results.back().isTensor() || !results.back().toTensor().has_storage()) continue;
     const at::Tensor& tensor = results.back().toTensor();
-    const c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
-    const bool in_arena = arena_region().contains(storage->data());
-    if (in_arena || is_target(tensor, registers) || state_storages_.contains(storage)) {
-      saved_from_arena |= in_arena;
-      results.back() = tensor.clone();
-    } else if (weight_storages_.contains(storage)) {
+    // arena_region() holds frames' arenas and the state.
+    if (arena_region().contains(tensor.storage().data()) || state_.holds(tensor) || will_change(tensor, registers)) {
+      copies.add(results.size() - 1, tensor);
+    } else if (weight_storages_.contains(tensor.storage().unsafeGetStorageImpl())) {
       results.back() = at::alias(tensor);  // the weight's own tensor object would carry attributes from caller to caller
     }
   }
+  copies.make(results);
   return results;
 }
 
-void Boundary::write_back(const Registers& registers) const {
-  if (write_backs_.empty()) return;
+void Boundary::write_back(std::span<const c10::IValue> inputs, const Registers& registers) const {
   std::vector<at::Tensor> sources;
   for (const WriteBack& w : write_backs_) {
     const at::Tensor& source = registers[w.source.index].toTensor();
     const bool in_place = is_same_place(source, registers[w.target.index].toTensor());
     // Two buffers may swap their content: what another write-back will overwrite is copied first.
-    sources.push_back(!in_place && is_target(source, registers) ? source.clone() : source);
+    sources.push_back(!in_place && will_change(source, registers) ? source.clone() : source);
   }
   for (size_t i = 0; i < write_backs_.size(); ++i) {
     const at::Tensor& target = registers[write_backs_[i].target.index].toTensor();
     if (!is_same_place(sources[i], target)) target.copy_(sources[i]);
+  }
+  for (size_t i : written_in_place_) {  // those that enter() copied
+    const at::Tensor& written = registers[user_inputs_[i].index].toTensor();
+    if (!is_same_place(written, inputs[i].toTensor())) inputs[i].toTensor().copy_(written);
   }
 }
 

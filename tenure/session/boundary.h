@@ -3,13 +3,14 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <map>
-#include <string>
+#include <optional>
+#include <span>
 #include <unordered_set>
 #include <vector>
 
 #include "tenure/graph/operator.h"
 #include "tenure/session/program.h"
+#include "tenure/session/state.h"
 
 namespace tenure {
 
@@ -17,40 +18,45 @@ namespace tenure {
 /// one thread at a time.
 class Boundary {
  public:
-  /// Copies the buffers that runs change, so that sessions of one program do not see each other's state.
   explicit Boundary(const Program& program);
 
-  bool has_state() const { return !state_.empty(); }
+  State& state() { return state_; }
+  const State& state() const { return state_; }
 
   /// Registers that hold the weights and the state, and nothing else.
   const Registers& weights() const { return weights_; }
 
-  /// Puts the flat user inputs (as many as the program takes) into the registers.
-  void enter(const std::vector<c10::IValue>& inputs, Registers& registers) const;
+  /// Puts the flat user inputs (as many as the program takes) into the registers. One that the program writes in place, and whose
+  /// memory it may also read in another way (another input, a weight, elements that overlap), is copied: write_back() brings the
+  /// new content home.
+  void enter(std::span<const c10::IValue> inputs, Registers& registers) const;
 
-  /// The flat user outputs. Each tensor is an object of its own or the caller's own input; where its memory is about to be, or
-  /// later may be, changed by the program (state, a mutated input's old content, arena memory that an operator's schema did not
-  /// admit to), it is copied. `saved_from_arena` tells whether the latter happened.
-  std::vector<c10::IValue> results(const Registers& registers, bool& saved_from_arena) const;
+  /// The flat user outputs, before anything is written back. Each tensor is an object of its own or the caller's own input: also where
+  /// it is the new content of that input, which write_back() will bring there. What would change later is copied: memory of the state, the old content of an input that write_back() will change, and planned
+  /// memory that reached an output though no schema says so; those that share memory share the copy's.
+  std::vector<c10::IValue> results(std::span<const c10::IValue> inputs, const Registers& registers) const;
 
-  /// Copies the new content of mutated buffers and inputs to where it belongs. After results().
-  void write_back(const Registers& registers) const;
+  /// Copies the new content of mutated buffers and inputs to where it belongs, unless it was made there. After results().
+  void write_back(std::span<const c10::IValue> inputs, const Registers& registers) const;
 
  private:
   struct WriteBack {
     ValueId source;
-    ValueId target;  // a graph input
+    ValueId target;                // a graph input
+    std::optional<size_t> input;   // its position among the user inputs
   };
 
-  void copy_state();
-  bool is_target(const at::Tensor& tensor, const Registers& registers) const;
+  const WriteBack* new_input_content(ValueId value) const;
+  bool will_change(const at::Tensor& tensor, const Registers& registers) const;
+  bool may_be_read_otherwise(std::span<const c10::IValue> inputs, size_t index) const;
 
   const Program& program_;
+  State state_;
   Registers weights_;
-  std::vector<ValueId> user_inputs_;  // invalid for constants
+  std::vector<ValueId> user_inputs_;        // invalid for constants
+  std::vector<size_t> written_in_place_;    // positions in user_inputs_
   std::vector<WriteBack> write_backs_;
-  std::unordered_set<const c10::StorageImpl*> state_storages_, weight_storages_;
-  std::map<std::string, at::Tensor> state_;  // by name: the buffers that runs change, and what shares their memory
+  std::unordered_set<const c10::StorageImpl*> weight_storages_;
 };
 
 }  // namespace tenure

@@ -3,29 +3,49 @@
 #include <algorithm>
 #include <utility>
 
+#include "tenure/session/poison.h"
 #include "tenure/session/region.h"
 
 namespace tenure {
+namespace {
 
-Cell::Cell(void* chunk, size_t capacity) : data_(static_cast<char*>(chunk) + kHeader), capacity_(capacity) {
+constexpr size_t kGuard = 64;  // bytes of poison behind a cell's end, where there is poison at all
+
+}  // namespace
+
+Cell::Cell(void* chunk, size_t capacity, CellUse use, SharedLedger ledger)
+    : data_(static_cast<char*>(chunk) + kHeader), capacity_(capacity), use_(use), ledger_(std::move(ledger)) {
   *static_cast<Cell**>(chunk) = this;
+  const bool slot = use_ == CellUse::kSlot;
+  (slot ? ledger_->slot_bytes : ledger_->own_bytes) += static_cast<int64_t>(capacity_);
+  ledger_->slots += slot;
+  if (ledger_->poison) fill_poison(data_, capacity_ + guard());
 }
 
-Cell::~Cell() { cell_region().deallocate(static_cast<char*>(data_) - kHeader, capacity_ + kHeader); }
+Cell::~Cell() {
+  const bool slot = use_ == CellUse::kSlot;
+  (slot ? ledger_->slot_bytes : ledger_->own_bytes) -= static_cast<int64_t>(capacity_);
+  ledger_->slots -= slot;
+  cell_region().deallocate(static_cast<char*>(data_) - kHeader, chunk_bytes());
+}
 
-Cell* Cell::make(size_t capacity) {
-  void* chunk = cell_region().allocate(capacity + kHeader);
-  return chunk == nullptr ? nullptr : new Cell(chunk, capacity);
+Cell* Cell::make(size_t capacity, CellUse use, SharedLedger ledger) {
+  void* chunk = cell_region().allocate(kHeader + capacity + (ledger->poison ? kGuard : 0));
+  return chunk == nullptr ? nullptr : new Cell(chunk, capacity, use, std::move(ledger));
 }
 
 Cell* Cell::of(void* p) { return *reinterpret_cast<Cell**>(static_cast<char*>(p) - kHeader); }
 
 bool Cell::try_hold() {
   int expected = kFree;
-  return state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire, std::memory_order_relaxed);
+  if (!state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire, std::memory_order_relaxed)) return false;
+  ledger_->held_slots.fetch_add(use_ == CellUse::kSlot, std::memory_order_relaxed);
+  return true;
 }
 
 void Cell::release() {
+  if (ledger_->poison) fill_poison(data_, capacity_);
+  ledger_->held_slots.fetch_sub(use_ == CellUse::kSlot, std::memory_order_relaxed);
   // Release: what the last holder read happens before the next run writes.
   int expected = kHeld;
   if (!state_.compare_exchange_strong(expected, kFree, std::memory_order_acq_rel)) delete this;
@@ -35,6 +55,12 @@ void Cell::abandon() {
   int expected = kHeld;
   if (!state_.compare_exchange_strong(expected, kAbandoned, std::memory_order_acq_rel)) delete this;
 }
+
+bool Cell::is_poison_intact() const { return !ledger_->poison || held() || find_unpoisoned(data_, capacity_) == capacity_; }
+
+size_t Cell::guard() const { return ledger_->poison ? kGuard : 0; }
+
+bool Cell::is_guard_intact() const { return find_unpoisoned(static_cast<const char*>(data_) + capacity_, guard()) == guard(); }
 
 CellPool::~CellPool() {
   for (Cell* cell : cells_) cell->abandon();
@@ -63,10 +89,13 @@ void* CellPool::acquire(size_t bytes, size_t max_cells) {
       misses_ = 0;
     }
   } else {
-    if (too_small == nullptr && cells_.size() >= max_cells) return nullptr;
+    if (too_small == nullptr && cells_.size() >= max_cells) {
+      ledger_->overflows += use_ == CellUse::kSlot;
+      return nullptr;
+    }
     // A buffer that grows, grows by half at least, so that a slowly growing size settles soon.
     const size_t grown = too_small != nullptr ? (*too_small)->capacity() + (*too_small)->capacity() / 2 : 0;
-    cell = Cell::make(std::max(bytes, grown));
+    cell = Cell::make(std::max(bytes, grown), use_, ledger_);
     if (cell == nullptr) return nullptr;
     if (too_small == nullptr && !cells_.empty() && ++misses_ > 1) ahead_ = bytes;
     if (too_small != nullptr) {
@@ -84,8 +113,22 @@ void CellPool::allocate_ahead(size_t max_cells) {
   const size_t bytes = std::exchange(ahead_, 0);
   Cell** too_small = nullptr;
   if (bytes == 0 || cells_.size() >= max_cells || find_free(bytes, too_small) != nullptr) return;
-  made_ahead_ = Cell::make(bytes);
+  made_ahead_ = Cell::make(bytes, use_, ledger_);
   if (made_ahead_ != nullptr) cells_.push_back(made_ahead_);
+}
+
+size_t CellPool::trim() {
+  size_t given_back = 0;
+  std::erase_if(cells_, [&](Cell* cell) {
+    if (cell->held()) return false;
+    given_back += cell->capacity();
+    cell->abandon();
+    return true;
+  });
+  made_ahead_ = nullptr;
+  ahead_ = 0;
+  misses_ = 0;
+  return given_back;
 }
 
 size_t CellPool::bytes() const {

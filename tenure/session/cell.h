@@ -1,8 +1,9 @@
 // tenure/session/cell.h: a buffer that is reused only when no storage lives in it.
 //
-// A cell backs one storage at a time: a slot of a leased output, or the own buffer of a standing value whose size depends on data.
-// The storage's deleter, wherever and whenever it runs (a NumPy alias dropped in another thread, long after the session), marks the
-// cell free. A cell outlives its pool while its storage is held.
+// A cell backs one storage at a time: a slot of a leased output, or the own buffer of a standing value whose size or life cannot be
+// planned. The storage's deleter, wherever and whenever it runs (a NumPy alias dropped in another thread, long after the session),
+// marks the cell free. A cell outlives its pool while its storage is held. A storage that the caller resizes or set_()s elsewhere lets go
+// of the cell's memory through the same deleter, so there is no way to hold it that the cell does not know of.
 #pragma once
 
 #include <atomic>
@@ -10,14 +11,22 @@
 #include <memory>
 #include <vector>
 
+#include "tenure/session/ledger.h"
+
 namespace tenure {
+
+/// What a cell is for.
+enum class CellUse {
+  kOwn,   // a standing value's buffer
+  kSlot,  // what it holds leaves, or may leave, to the caller
+};
 
 class Cell {
  public:
   static constexpr size_t kHeader = 64;  // before the data: a pointer to the cell; keeps the data aligned to 64
 
   /// A free cell of at least `capacity` bytes, or null if there is no memory.
-  static Cell* make(size_t capacity);
+  static Cell* make(size_t capacity, CellUse use, SharedLedger ledger);
   /// The cell whose data() is `p`; `p` lies in cell_region().
   static Cell* of(void* p);
 
@@ -32,22 +41,31 @@ class Cell {
   void abandon();
   bool held() const { return state_.load(std::memory_order_acquire) != kFree; }
 
+  /// With Ledger::poison: a free cell holds nothing but poison, unless somebody wrote to what he had let go.
+  bool is_poison_intact() const;
+  /// With Ledger::poison: nobody wrote behind the cell's end.
+  bool is_guard_intact() const;
+
  private:
   enum State : int { kFree, kHeld, kAbandoned };
 
-  Cell(void* chunk, size_t capacity);
+  Cell(void* chunk, size_t capacity, CellUse use, SharedLedger ledger);
   ~Cell();
 
   std::atomic<int> state_{kFree};
+  size_t guard() const;
+  size_t chunk_bytes() const { return kHeader + capacity_ + guard(); }
+
   void* data_;
   size_t capacity_;
+  CellUse use_;
+  SharedLedger ledger_;
 };
 
-/// The cells that serve one request of one frame: as many as the caller holds results at once. Used by who holds
-/// Frame::busy.
+/// The cells that serve one request of one frame: as many as the caller holds results at once. Used by one thread at a time.
 class CellPool {
  public:
-  CellPool() = default;
+  CellPool(CellUse use, SharedLedger ledger) : use_(use), ledger_(std::move(ledger)) {}
   CellPool(const CellPool&) = delete;
   CellPool& operator=(const CellPool&) = delete;
   ~CellPool();
@@ -58,20 +76,25 @@ class CellPool {
   /// Allocate-ahead: if the last two acquire() found every cell held, or none but the one made ahead (a caller that collects
   /// results, not one that keeps the last), makes the next one now, behind the run's work.
   void allocate_ahead(size_t max_cells);
-
-  /// Its cells are slots: what they hold leaves, or may leave, to the caller.
-  void mark_leased() { leased_ = true; }
-  bool leased() const { return leased_; }
+  /// Gives back the cells that nobody holds; those that are held go when they are let go. Returns the bytes given back now.
+  size_t trim();
 
   size_t bytes() const;
   size_t cells() const { return cells_.size(); }
   size_t held() const;
 
+  /// Calls visit(Cell&) for every cell.
+  template <typename Visit>
+  void for_each(const Visit& visit) const {
+    for (Cell* cell : cells_) visit(*cell);
+  }
+
  private:
   Cell* find_free(size_t bytes, Cell**& too_small);
 
+  CellUse use_;
+  SharedLedger ledger_;
   std::vector<Cell*> cells_;
-  bool leased_ = false;
   int misses_ = 0;              // how many acquire() in a row found every cell held
   Cell* made_ahead_ = nullptr;  // and not used yet
   size_t ahead_ = 0;            // bytes to allocate ahead; 0: nothing

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "tenure/base/error.h"
-#include "tenure/session/region.h"
 
 namespace tenure {
 namespace {
@@ -19,15 +18,15 @@ bool is_same(const at::Tensor& made, const at::Tensor& fixed) {
 }
 
 // The plan keeps a place in the arena only for as long as the value that was observed there lives.
-bool lies_elsewhere_in_arena(const PreparedResult& result, const c10::IValue& made) {
+bool lies_elsewhere_in_arena(const PreparedResult& result, const c10::IValue& made, const Arena& arena) {
   if (!made.isTensor() || !made.toTensor().defined() || !made.toTensor().has_storage()) return false;
   const void* place = made.toTensor().storage().data();
-  return place != result.in_arena && arena_region().contains(place);
+  return place != result.place && arena.contains(place);
 }
 
-bool take_result(const PreparedResult& result, c10::IValue&& made, Registers& registers) {
+bool take_result(const PreparedResult& result, c10::IValue&& made, const Arena& arena, Registers& registers) {
   c10::IValue& slot = registers[result.value.index];
-  bool as_observed = !lies_elsewhere_in_arena(result, made);
+  bool as_observed = !lies_elsewhere_in_arena(result, made, arena);
   if (result.fixed) {
     if (!slot.isTensor()) return true;  // a number that the signature determines
     as_observed = made.isTensor() && made.toTensor().defined() && is_same(made.toTensor(), slot.toTensor());
@@ -38,16 +37,16 @@ bool take_result(const PreparedResult& result, c10::IValue&& made, Registers& re
 }
 
 // True if every result is where it was observed.
-bool take_results(const Node& node, const PreparedCall& call, torch::jit::Stack& stack, Registers& registers) {
+bool take_results(const Node& node, const PreparedCall& call, torch::jit::Stack& stack, const Arena& arena, Registers& registers) {
   bool as_observed = true;
   for (const PreparedResult& result : call.results) {
     const size_t position = static_cast<size_t>(result.position);
     c10::IValue& item = stack[position];
     if (result.element < 0) {
-      as_observed &= take_result(result, std::move(item), registers);
+      as_observed &= take_result(result, std::move(item), arena, registers);
     } else {
       const auto elements = elements_of(node, node.outputs[position], item);
-      as_observed &= take_result(result, c10::IValue(elements[static_cast<size_t>(result.element)]), registers);
+      as_observed &= take_result(result, c10::IValue(elements[static_cast<size_t>(result.element)]), arena, registers);
     }
   }
   return as_observed;
@@ -75,19 +74,23 @@ void run_engine(const Node& node, const PreparedCall& call, EngineContext& conte
                 const Registers& registers) {
   const std::vector<at::Tensor> inputs = engine_inputs(node, registers);
   for (size_t i = 0; i < inputs.size(); ++i) context.bind_input(i, inputs[i]);
-  stack.assign(node.outputs.size(), c10::IValue());
-  for (const PreparedResult& result : call.results) {
-    if (result.fixed) stack[static_cast<size_t>(result.position)] = registers[result.value.index];
-  }
-  for (size_t i = 0; i < stack.size(); ++i) {
-    if (stack[i].isTensor()) {
+  std::vector<at::Tensor> outputs(node.outputs.size());
+  for (const PreparedResult& result : call.results)
+    if (result.fixed) outputs[static_cast<size_t>(result.position)] = registers[result.value.index].toTensor();
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Binding& binding = call.engine->spec().outputs[i];
+    if (binding.aliases_input) {
+      outputs[i] = inputs[*binding.aliases_input];
+    } else if (outputs[i].defined()) {
       scope.skip();
     } else {
-      stack[i] = at::empty(call.engine->output_sizes(i, inputs), call.engine->spec().outputs[i].dtype);
+      outputs[i] = at::empty(call.engine->output_sizes(i, inputs), binding.dtype);
     }
-    context.bind_output(i, stack[i].toTensor());
+    context.bind_output(i, outputs[i]);
   }
   context.enqueue();
+  write_aliased_inputs(node, *call.engine, inputs, registers, outputs);
+  stack.assign(outputs.begin(), outputs.end());
 }
 
 }  // namespace
@@ -95,14 +98,24 @@ void run_engine(const Node& node, const PreparedCall& call, EngineContext& conte
 void ReplayScope::enter(const PreparedCall& call) {
   call_ = &call;
   next_ = 0;
+  served_.clear();
   freed_scratch_ = 0;
   strayed_ = false;
   inside_ = true;
 }
 
+void ReplayScope::enter_results() { in_results_ = inside_ = true; }
+
 void* ReplayScope::serve(size_t bytes) {
   if (!inside_) return nullptr;
-  return call_->varies ? serve_cell(bytes) : serve_planned(bytes);
+  if (in_results_) return cells_.pool(cells_.results_node(), result_copies_++, CellUse::kSlot).acquire(bytes, max_cells_);
+  if (!call_->varies) return serve_planned(bytes);
+  const bool leaves = next_ < call_->requests && placement(next_).kind == Placement::Kind::kSlot;
+  return serve_cell(bytes, leaves ? CellUse::kSlot : CellUse::kOwn);
+}
+
+const Placement& ReplayScope::placement(int request) const {
+  return run_.plan->placements[static_cast<size_t>(call_->first_request + request)];
 }
 
 void* ReplayScope::serve_planned(size_t bytes) {
@@ -115,42 +128,46 @@ void* ReplayScope::serve_planned(size_t bytes) {
     return nullptr;
   }
   switch (run_.plan->placements[r].kind) {
-    case Placement::Kind::kArena:
-      ++next_;
-      ++outstanding_;
-      return run_.addresses[r];
-    case Placement::Kind::kSlot:
-    case Placement::Kind::kOwn: return serve_cell(bytes);
-    case Placement::Kind::kOrdinary: ++next_; return nullptr;
+    case Placement::Kind::kArena: ++outstanding_; [[fallthrough]];
+    case Placement::Kind::kState: return note(run_.addresses[r]);
+    case Placement::Kind::kSlot: return serve_cell(bytes, CellUse::kSlot);
+    case Placement::Kind::kOwn: return serve_cell(bytes, CellUse::kOwn);
+    case Placement::Kind::kOrdinary: return note(nullptr);
   }
   return nullptr;
 }
 
-void* ReplayScope::serve_cell(size_t bytes) {
+void* ReplayScope::serve_cell(size_t bytes, CellUse use) {
   if (next_ >= kMaxCellsOfNode) return nullptr;
-  return cells_.pool(call_->node, next_++).acquire(bytes, max_cells_);
+  return note(cells_.pool(call_->node, next_, use).acquire(bytes, max_cells_));
+}
+
+void* ReplayScope::note(void* served) {
+  served_.push_back(served);
+  ++next_;
+  return served;
 }
 
 void ReplayScope::freed(void* p) {
-  if (!arena_.contains(p)) return;
-  --outstanding_;
-  if (!inside_ || call_->varies) return;
+  outstanding_ -= arena_.contains(p);
+  if (!inside_ || in_results_ || call_->varies) return;
   // The last request that was served there is the one that lives there.
   for (int i = std::min(next_, call_->requests) - 1; i >= 0; --i) {
-    const size_t r = static_cast<size_t>(call_->first_request + i);
-    if (run_.addresses[r] != p) continue;
+    if (served_[static_cast<size_t>(i)] != p) continue;
     // Only scratch counts, as it did in the observation.
+    const size_t r = static_cast<size_t>(call_->first_request + i);
     if (run_.plan->observation.requests[r].scratch) freed_scratch_ += free_mark(i);
     return;
   }
 }
 
-size_t run_prepared(const Program& program, PreparedRun& run, Frame& frame, ReplayScope& scope) {
+size_t run_prepared(const Program& program, PreparedRun& run, Frame& frame, ReplayScope& scope, OwnershipCheck* check) {
   torch::jit::Stack stack;
   for (const PreparedCall& call : run.calls) {
     const size_t index = static_cast<size_t>(call.node);
     const Node& node = program.graph().nodes[index];
     try {
+      if (check != nullptr) check->before(call);
       scope.enter(call);
       switch (call.kind) {
         case NodeKind::kOperator: run_operator(call, stack, run.registers); break;
@@ -160,12 +177,13 @@ size_t run_prepared(const Program& program, PreparedRun& run, Frame& frame, Repl
           break;
       }
       scope.leave();
-      run.deviated = !take_results(node, call, stack, run.registers);
+      run.deviated = !take_results(node, call, stack, frame.arena, run.registers);
     } catch (Error& error) {
       throw error.add_context(concat("node ", node.name, " (", node.target, ")"));
     }
     if (run.deviated) return index + 1;
     for (ValueId value : call.released) run.registers[value.index] = c10::IValue();
+    if (check != nullptr) check->after(call);
   }
   return program.graph().nodes.size();
 }

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "tenure/session/allocator.h"
+#include "tenure/session/check.h"
 #include "tenure/session/frame.h"
 
 namespace tenure {
@@ -17,9 +19,15 @@ class ReplayScope final : public CountingScope {
   /// The requests that follow are those of `call`.
   void enter(const PreparedCall& call);
   /// Leaves out the next observed request: a fixed output of an engine is bound, not requested.
-  void skip() { ++next_; }
+  void skip() {
+    served_.push_back(nullptr);
+    ++next_;
+  }
   /// Frees that follow are not the call's own.
   void leave() { inside_ = false; }
+  /// The requests that follow, up to leave(), are copies of results: slots serve them.
+  void enter_results();
+  int result_copies() const { return result_copies_; }
   /// Arena memory handed out and not freed on this thread. Not 0 after a run whose registers are empty: an operator keeps memory
   /// that it did not keep when observed.
   int64_t outstanding() const { return outstanding_; }
@@ -29,16 +37,21 @@ class ReplayScope final : public CountingScope {
 
  private:
   void* serve_planned(size_t bytes);
-  void* serve_cell(size_t bytes);
+  void* serve_cell(size_t bytes, CellUse use);
+  void* note(void* served);
+  const Placement& placement(int request) const;
 
   const PreparedRun& run_;
   const Arena& arena_;
   Cells& cells_;
   const size_t max_cells_;
   const PreparedCall* call_ = nullptr;
+  std::vector<void*> served_;   // by ordinal: what the call's requests got; null from the ordinary allocator
   int next_ = 0;                // ordinal of the next request of the call
   uint64_t freed_scratch_ = 0;  // of the call so far: as Request::freed_before
   bool inside_ = false;
+  bool in_results_ = false;
+  int result_copies_ = 0;
   bool strayed_ = false;  // the call asked for something else than observed
   int64_t outstanding_ = 0;
 };
@@ -46,6 +59,7 @@ class ReplayScope final : public CountingScope {
 /// Runs the prepared calls; the user's inputs are in run.registers. Stops after the first call whose results do not lie where they
 /// lay when observed: sets run.deviated and returns the index of the node after it; its results are in the registers, and the rest
 /// of the nodes are to be interpreted. Else returns the number of nodes. Throws Error with the context "node NAME".
-size_t run_prepared(const Program& program, PreparedRun& run, Frame& frame, ReplayScope& scope);
+/// `check` may be null.
+size_t run_prepared(const Program& program, PreparedRun& run, Frame& frame, ReplayScope& scope, OwnershipCheck* check);
 
 }  // namespace tenure

@@ -58,6 +58,11 @@ void refine(ValueExplanation& entry, const Program& program, const Plan& plan, V
       entry.ownership = Ownership::kStanding;
       entry.where = "own buffer";
       break;
+    case Placement::Kind::kState:
+      entry.ownership = Ownership::kBorrowed;
+      entry.where = "state";
+      entry.reason = concat("made where ", program.graph().value(placement.state).name, " lies: it is its new content");
+      break;
     case Placement::Kind::kSlot:
       entry.ownership = Ownership::kLeased;
       entry.where = "slot";

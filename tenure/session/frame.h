@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "tenure/session/cell.h"
@@ -18,8 +17,8 @@ namespace tenure {
 /// A chunk of arena_region() that grows. Not thread-safe.
 class Arena {
  public:
-  Arena() = default;
-  ~Arena();
+  explicit Arena(SharedLedger ledger) : ledger_(std::move(ledger)) {}
+  ~Arena() { give_back(); }
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
@@ -28,41 +27,55 @@ class Arena {
   bool contains(const void* p) const { return reinterpret_cast<uintptr_t>(p) - reinterpret_cast<uintptr_t>(base_) < bytes_; }
   /// Replaces the chunk by one of `bytes`; addresses in the old one are void. False if there is no memory: the arena is as before.
   bool grow(size_t bytes);
+  /// Returns the chunk to the system; returns its bytes.
+  size_t give_back();
   /// Forgets the chunk without giving it back: somebody still uses memory in it.
   void leave_behind();
 
  private:
   char* base_ = nullptr;
   size_t bytes_ = 0;
+  SharedLedger ledger_;
 };
 
-/// The cells of one frame, by node and by the order of the node's requests. They serve all signatures: capacity is kept.
+/// The cells of one frame, by node and by the order of the node's requests; the node after the last stands for the copies that are
+/// made of results. They serve all signatures: capacity is kept.
 class Cells {
  public:
-  explicit Cells(size_t nodes) : pools_(nodes) {}
-  CellPool& pool(int node, int ordinal);
+  Cells(size_t nodes, SharedLedger ledger) : pools_(nodes + 1), ledger_(std::move(ledger)) {}
+  CellPool& pool(int node, int ordinal, CellUse use);
+  int results_node() const { return static_cast<int>(pools_.size()) - 1; }
 
-  /// Calls visit(const CellPool&) for every pool.
+  /// Calls visit(CellPool&, node) for every pool.
   template <typename Visit>
   void for_each(const Visit& visit) const {
-    for (const auto& of_node : pools_)
-      for (const auto& pool : of_node) visit(*pool);
+    for (size_t node = 0; node < pools_.size(); ++node)
+      for (const PoolsOfRequest& pools : pools_[node])
+        for (const auto* pool : {&pools.own, &pools.slot})
+          if (*pool) visit(**pool, static_cast<int>(node));
   }
 
  private:
-  std::vector<std::vector<std::unique_ptr<CellPool>>> pools_;
+  struct PoolsOfRequest {
+    std::unique_ptr<CellPool> own, slot;  // made when first used
+  };
+  std::vector<std::vector<PoolsOfRequest>> pools_;
+  SharedLedger ledger_;
 };
 
 /// Owned by a session, used by one thread at a time.
 struct Frame {
-  explicit Frame(const Program& program) : contexts(program.graph().nodes.size()), cells(program.graph().nodes.size()) {}
+  Frame(size_t nodes, const SharedLedger& ledger) : contexts(nodes), arena(ledger), cells(nodes, ledger) {}
 
-  std::mutex busy;          // held by the run under way; who reads the cells' sums takes it too
   EngineContexts contexts;  // by node
   Arena arena;
   Cells cells;
   std::list<std::unique_ptr<PreparedRun>> prepared;  // most recently used first
+  uint64_t plans_version = 0;                        // PlanCache::version() when `prepared` was last compared with it
   Signature signature;                               // of the run under way
+
+  /// Gives back the arena and every cell that nobody holds; returns the bytes. The next runs take memory anew, from the same plans.
+  size_t trim();
 };
 
 }  // namespace tenure

@@ -35,10 +35,12 @@ void interpret_engine(const Node& node, const Engine& engine, EngineContext& con
   for (size_t i = 0; i < inputs.size(); ++i) context.bind_input(i, inputs[i]);
   std::vector<at::Tensor> outputs;  // also those that nobody reads: the engine writes them
   for (size_t i = 0; i < node.outputs.size(); ++i) {
-    outputs.push_back(at::empty(engine.output_sizes(i, inputs), engine.spec().outputs[i].dtype));
+    const std::optional<size_t> aliased = engine.spec().outputs[i].aliases_input;
+    outputs.push_back(aliased ? inputs[*aliased] : at::empty(engine.output_sizes(i, inputs), engine.spec().outputs[i].dtype));
     context.bind_output(i, outputs.back());
   }
   context.enqueue();
+  write_aliased_inputs(node, engine, inputs, registers, outputs);
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     for (ValueId value : node.outputs[i].values)
       if (value.valid()) registers[value.index] = outputs[i];
@@ -75,6 +77,17 @@ std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registe
     inputs.push_back((lazy ? tensor.resolve_conj().resolve_neg() : tensor).contiguous());
   }
   return inputs;
+}
+
+void write_aliased_inputs(const Node& node, const Engine& engine, const std::vector<at::Tensor>& inputs, const Registers& registers,
+                          std::vector<at::Tensor>& outputs) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const std::optional<size_t> aliased = engine.spec().outputs[i].aliases_input;
+    if (!aliased) continue;
+    const at::Tensor& original = registers[node.inputs[*aliased].value.value().index].toTensor();
+    if (!original.is_same(inputs[*aliased])) original.copy_(inputs[*aliased]);  // the engine wrote into a dense copy
+    outputs[i] = original;
+  }
 }
 
 c10::ArrayRef<c10::IValue> elements_of(const Node& node, const NodeOutput& output, const c10::IValue& list) {

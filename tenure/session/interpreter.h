@@ -36,4 +36,9 @@ c10::ArrayRef<c10::IValue> elements_of(const Node& node, const NodeOutput& outpu
 /// The call's tensors as engine inputs: dense copies are made of those that are not contiguous.
 std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registers);
 
+/// After the engine ran: puts the node's own inputs in the place of the outputs that alias them, and writes to those that
+/// engine_inputs() had to copy.
+void write_aliased_inputs(const Node& node, const Engine& engine, const std::vector<at::Tensor>& inputs, const Registers& registers,
+                          std::vector<at::Tensor>& outputs);
+
 }  // namespace tenure

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
+#include "tenure/base/error.h"
 namespace tenure {
 
 using Origin = ValueRecord::Origin;
@@ -23,19 +26,38 @@ Observer::Observer(const Program& program) : program_(program) {
 }
 
 void Observer::start(const Registers& registers) {
+  const std::vector<std::string>& state = program_.ownership().state;
   for (const GraphInput& input : program_.graph().inputs) {
     if (!input.value.valid()) continue;
     const c10::IValue& content = registers[input.value.index];
     if (content.isTensor() && content.toTensor().defined() && content.toTensor().has_storage()) {
       const bool user = input.kind == GraphInput::Kind::kUser;
-      borrowed_.emplace(content.toTensor().storage().unsafeGetStorageImpl(), user ? Origin::kInput : Origin::kWeight);
+      const c10::StorageImpl* storage = content.toTensor().storage().unsafeGetStorageImpl();
+      borrowed_.emplace(storage, user ? Origin::kInput : Origin::kWeight);
+      if (!user && std::binary_search(state.begin(), state.end(), input.target)) state_.insert(storage);
     }
     record(input.value, content);
   }
 }
 
-void Observer::enter_node(int node) {
-  node_ = node;
+void Observer::check_writes(int node, const Registers& registers) const {
+  const AliasFacts& facts = program_.ownership().facts[static_cast<size_t>(node)];
+  for (ValueId value : facts.mutates) {
+    const c10::IValue& content = registers[value.index];
+    if (!content.isTensor() || !content.toTensor().defined() || !content.toTensor().has_storage()) continue;
+    const c10::Storage& storage = content.toTensor().storage();
+    const auto found = borrowed_.find(storage.unsafeGetStorageImpl());
+    const bool weight = found != borrowed_.end() && found->second == Origin::kWeight && !state_.contains(found->first);
+    check(!weight, ErrorCode::kUnsupported, "node ", program_.graph().nodes[static_cast<size_t>(node)].name, " writes into ",
+          program_.graph().value(value).name,
+          ", which lies in the memory of a weight though no operator's schema says so; the schema of the operator that returned it "
+          "must declare the alias: (Tensor(a) x) -> Tensor(a)");
+  }
+}
+
+void Observer::enter_node(int node, const Registers& registers) {
+  check_writes(node, registers);
+  node_ = last_node_ = node;
   freed_scratch_ = 0;
   observation_.of_node[static_cast<size_t>(node)].first = static_cast<int>(observation_.requests.size());
 }
@@ -54,6 +76,7 @@ void Observer::allocated(void* p, size_t bytes) {
   live_[p] = static_cast<int>(observation_.requests.size());
   Request request;
   request.node = node_;
+  request.end_node = static_cast<int>(observation_.of_node.size());
   request.bytes = static_cast<plan::Bytes>(bytes);
   request.begin = clock_++;
   request.freed_before = freed_scratch_;
@@ -65,6 +88,7 @@ void Observer::freed(void* p) {
   if (found == live_.end()) return;
   Request& request = observation_.requests[static_cast<size_t>(found->second)];
   request.end = clock_++;
+  request.end_node = last_node_;
   request.scratch = request.node == node_;
   if (request.scratch) freed_scratch_ += free_mark(found->second - observation_.of_node[static_cast<size_t>(node_)].first);
   live_.erase(found);
@@ -86,7 +110,6 @@ void Observer::record(ValueId value, const c10::IValue& content) {
   record.storage_offset = tensor.storage_offset();
   record.dtype = tensor.scalar_type();
   const c10::Storage& storage = tensor.storage();
-  record.storage_bytes = static_cast<plan::Bytes>(storage.nbytes());
   if (const auto found = borrowed_.find(storage.unsafeGetStorageImpl()); found != borrowed_.end()) {
     record.origin = found->second;
     if (record.origin == Origin::kWeight) record.tensor = tensor;

@@ -6,6 +6,7 @@
 
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "tenure/graph/operator.h"
@@ -21,6 +22,7 @@ struct Request {
   plan::Bytes bytes = 0;
   plan::Time begin = 0;
   plan::Time end = -1;        // when it was freed on the running thread within the run; -1 if it was not
+  int end_node = -1;          // the node under way, or done last, at `end`; one past the last node if nobody freed it before the results were taken
   bool scratch = false;       // freed before its node was done
   uint64_t freed_before = 0;  // which scratch of the node had been freed when the request came: the sum of their free_mark()s
   bool returned = false;      // memory of a user output
@@ -47,9 +49,8 @@ struct ValueRecord {
   std::vector<int64_t> sizes, strides;  // in elements
   int64_t storage_offset = 0;           // in elements
   at::ScalarType dtype = at::kFloat;
-  plan::Bytes storage_bytes = 0;
-  bool plain =
-      true;  // a dense CPU tensor and nothing more (conjugated, quantized): these sizes over that memory are the same value
+  /// A dense CPU tensor and nothing more (conjugated, quantized): these sizes over that memory are the same value.
+  bool plain = true;
 };
 
 struct Observation {
@@ -66,9 +67,13 @@ class Observer final : public CountingScope {
 
   /// Before the run: what the graph's inputs are.
   void start(const Registers& registers);
-  void enter_node(int node);
+  /// Before the node's call. Throws Error(kUnsupported) if it would write into a weight that the file's other runs read too: a value
+  /// that a schema did not admit to be the weight's memory.
+  void enter_node(int node, const Registers& registers);
   /// After the node's call, its results in `registers`.
   void leave_node(const Registers& registers);
+  /// After the last node: what is freed from here on was read by the end of the run.
+  void leave_graph() { last_node_ = static_cast<int>(observation_.of_node.size()); }
   /// After all registers were emptied: `outputs` are what leaves to the caller.
   Observation finish(const std::vector<c10::IValue>& outputs, std::string signature);
 
@@ -77,13 +82,16 @@ class Observer final : public CountingScope {
 
  private:
   void record(ValueId value, const c10::IValue& content);
+  void check_writes(int node, const Registers& registers) const;
 
   const Program& program_;
   Observation observation_;
   std::unordered_map<const void*, int> live_;                                  // address -> request
   std::unordered_map<const c10::StorageImpl*, ValueRecord::Origin> borrowed_;  // storages that were there before the run
+  std::unordered_set<const c10::StorageImpl*> state_;                          // of them, those that runs may write
   plan::Time clock_ = 0;
   int node_ = -1;  // -1 between nodes
+  int last_node_ = -1;
   uint64_t freed_scratch_ = 0;
 };
 

@@ -1,7 +1,8 @@
 // tenure/session/plan.cc: from one observation to the places and modes of a replay.
 //
 // 1. varies: nodes that touch anything data-dependent
-// 2. placements: returned or possibly escaping -> slot; varying -> own buffer; outlived -> ordinary; the rest -> arena
+// 2. placements: returned or possibly escaping -> slot; varying, or in the hands of a custom operator -> own buffer; outlived ->
+//    ordinary; the new content of state that nobody reads any more -> where the state lies; the rest -> arena
 // 3. layout: the arena's buffers through plan::greedy_by_size, checked by plan::find_violation
 // 4. modes, forward: a value is fixed when its memory is (arena, weight) and its sizes and place in it follow from the signature
 #include "tenure/session/plan.h"
@@ -38,11 +39,14 @@ class Planning {
     place_requests();
     lay_out_arena();
     plan_->modes.assign(graph_.values.size(), ValueMode::kRegister);
+    size_t user = 0;
     for (const GraphInput& input : graph_.inputs) {
-      if (!input.value.valid()) continue;
-      // The caller's numbers are a part of the signature, but not his tensors.
-      const bool changes = input.kind == GraphInput::Kind::kUser && is_tensor(input.value);
-      set_mode(input.value, !changes && !owner(input.value).movable);
+      const bool is_user = input.kind == GraphInput::Kind::kUser;
+      const bool free_number = is_user && !program_.signature_rules().number[user];
+      user += is_user || input.kind == GraphInput::Kind::kUserConstant;
+      // A number that the signature holds is the same in each run; the caller's tensors are not.
+      if (input.value.valid())
+        set_mode(input.value, !free_number && !(is_user && is_tensor(input.value)) && !owner(input.value).movable);
     }
     for (size_t i = 0; i < graph_.nodes.size(); ++i) choose_modes(i);
     return std::move(plan_);
@@ -74,18 +78,66 @@ class Planning {
       if (seen.origin == Origin::kRequest && (owners_[v].escapes || is_unowned_output(ValueId(v))))
         may_leave[static_cast<size_t>(seen.request)] = true;
     }
+    const std::vector<bool> may_be_kept = requests_of_custom_operators();
     for (size_t r = 0; r < requests.size(); ++r) {
       const bool varies = plan_->varies[static_cast<size_t>(requests[r].node)];
       Placement::Kind kind = Placement::Kind::kArena;
       if (requests[r].returned || may_leave[r]) {
         kind = Placement::Kind::kSlot;
-      } else if (varies) {
-        kind = Placement::Kind::kOwn;
-      } else if (requests[r].end < 0) {
+      } else if (requests[r].end < 0 && !varies) {
         kind = Placement::Kind::kOrdinary;
+      } else if (varies || may_be_kept[r]) {
+        kind = Placement::Kind::kOwn;
       }
-      plan_->placements.push_back({kind, 0});
+      plan_->placements.push_back({kind, 0, {}});
     }
+    for (const GraphOutput& output : graph_.outputs)
+      if (output.kind == GraphOutput::Kind::kBufferMutation && output.value.is_value()) place_in_state(output);
+  }
+
+  // What a custom operator reads, makes or scratches in: it may begin to keep it in any run, and only a cell finds out in time.
+  std::vector<bool> requests_of_custom_operators() const {
+    const auto& requests = plan_->observation.requests;
+    std::vector<bool> found(requests.size());
+    const auto mark = [&](ValueId value) {
+      if (record(value).origin == Origin::kRequest) found[static_cast<size_t>(record(value).request)] = true;
+    };
+    for (size_t i = 0; i < graph_.nodes.size(); ++i) {
+      if (!program_.ownership().facts[i].custom) continue;
+      for_each_input(graph_.nodes[i], mark);
+      for_each_output(graph_.nodes[i], mark);
+      const auto [first, count] = plan_->observation.of_node[i];
+      for (int r = first; r < first + count; ++r) found[static_cast<size_t>(r)] = true;
+    }
+    return found;
+  }
+
+  // An operator may write its result straight over the old content, if that is read by nobody from then on.
+  void place_in_state(const GraphOutput& output) {
+    const ValueRecord& source = record(output.value.value());
+    if (source.origin != Origin::kRequest || !source.plain || source.storage_offset != 0) return;
+    const auto input = std::find_if(graph_.inputs.begin(), graph_.inputs.end(), [&](const GraphInput& each) {
+      return each.kind == GraphInput::Kind::kBuffer && each.target == output.target && each.value.valid();
+    });
+    if (input == graph_.inputs.end() || record(input->value).origin != Origin::kWeight || owner(input->value).movable) return;
+    const ValueRecord& target = record(input->value);
+    const Request& request = plan_->observation.requests[static_cast<size_t>(source.request)];
+    const bool same_layout = target.dtype == source.dtype && target.sizes == source.sizes && target.strides == source.strides &&
+                             target.storage_offset == 0 && static_cast<size_t>(request.bytes) == target.tensor.storage().nbytes();
+    Placement& placement = plan_->placements[static_cast<size_t>(source.request)];
+    if (!same_layout || placement.kind != Placement::Kind::kArena || last_read(target.tensor) >= request.node) return;
+    placement = {Placement::Kind::kState, 0, input->value};
+  }
+
+  // The last node that reads the storage of that weight or state.
+  int last_read(const at::Tensor& tensor) const {
+    int last = -1;
+    for (size_t v = 0; v < graph_.values.size(); ++v) {
+      const ValueRecord& seen = record(ValueId(v));
+      if (seen.origin == Origin::kWeight && seen.tensor.storage().unsafeGetStorageImpl() == tensor.storage().unsafeGetStorageImpl())
+        last = std::max(last, program_.ownership().last_use[v]);
+    }
+    return last;
   }
 
   // The user declared this engine output to be one that the caller gets.
@@ -124,29 +176,34 @@ class Planning {
     return fixed;
   }
 
+  bool all_number_inputs_fixed(const Node& node) const {
+    bool fixed = true;
+    for_each_input(node, [&](ValueId value) { fixed &= is_tensor(value) || is_fixed(value); });
+    return fixed;
+  }
+
   void choose_modes(size_t node) {
     const bool inputs_fixed = all_inputs_fixed(graph_.nodes[node]);
     const AliasFacts& facts = program_.ownership().facts[node];
     // A view whose place another tensor's content may decide (narrow.Tensor) is not determined by the signature.
-    const bool movable_only =
+    const bool place_unknown =
         facts.changes_metadata_in_place || (facts.mutates.empty() && views_by_content(graph_, graph_.nodes[node], facts));
+    const bool numbers_fixed = all_number_inputs_fixed(graph_.nodes[node]);
     size_t k = 0;
     for_each_output(graph_.nodes[node], [&](ValueId value) {
       const bool aliases = !facts.may_alias[k++].empty();
       const ValueRecord& seen = record(value);
-      if (owner(value).data_dependent || owner(value).movable || movable_only || plan_->varies[node] || !seen.plain) return;
+      if (owner(value).data_dependent || owner(value).movable || place_unknown || plan_->varies[node] || !seen.plain) return;
       switch (seen.origin) {
-        case Origin::kNumber: return set_mode(value, !is_tensor(value));  // a tensor that was None this time
+        case Origin::kNumber: return set_mode(value, !is_tensor(value) && numbers_fixed);  // a tensor that was None this time
         case Origin::kWeight: return set_mode(value, aliases && inputs_fixed);
-        case Origin::kRequest: return set_mode(value, lies_in_arena(seen) && (!aliases || inputs_fixed || makes(node, seen)));
+        case Origin::kRequest: return set_mode(value, has_fixed_place(seen) && (!aliases || inputs_fixed || makes(node, seen)));
         default: return;
       }
     });
   }
 
-  bool lies_in_arena(const ValueRecord& seen) const {
-    return plan_->placements[static_cast<size_t>(seen.request)].kind == Placement::Kind::kArena;
-  }
+  bool has_fixed_place(const ValueRecord& seen) const { return plan_->placements[static_cast<size_t>(seen.request)].is_fixed(); }
 
   // A conditional view that was memory of its own.
   bool makes(size_t node, const ValueRecord& seen) const {
@@ -165,32 +222,39 @@ std::shared_ptr<const Plan> make_plan(const Program& program, Observation observ
   return Planning(program, std::move(observation)).run();
 }
 
+int64_t footprint(const Plan& plan) {
+  constexpr size_t kTensorBytes = 400, kCallBytes = 300;  // a TensorImpl with its storage, a prepared call with its arguments
+  size_t bytes = sizeof(Plan) + plan.observation.requests.size() * (sizeof(Request) + sizeof(Placement) + sizeof(void*));
+  bytes += plan.observation.of_node.size() * kCallBytes;
+  for (const ValueRecord& record : plan.observation.values) bytes += sizeof(ValueRecord) + 2 * record.sizes.size() * sizeof(int64_t);
+  for (ValueMode mode : plan.modes) bytes += mode == ValueMode::kFixed ? kTensorBytes : sizeof(c10::IValue);
+  return static_cast<int64_t>(bytes);
+}
+
 bool is_elided(const Program& program, const Plan& plan, size_t index) {
-  const Node& node = program.graph().nodes[index];
-  if (node.kind == NodeKind::kEngine) return false;
+  const Graph& graph = program.graph();
+  const Node& node = graph.nodes[index];
   const AliasFacts& facts = program.ownership().facts[index];
-  if (!facts.mutates.empty() || facts.changes_metadata_in_place) return false;
   // What a custom operator does besides its results is not in its schema: it is called in every run.
-  if (node.kind == NodeKind::kOperator && !node.target.starts_with("aten::") && !node.target.starts_with("prims::")) return false;
-  bool fixed = true;
-  const auto look = [&](ValueId value) { fixed &= plan.modes[value.index] == ValueMode::kFixed; };
-  for_each_input(node, look);
-  for_each_output(node, look);
-  if (!fixed) return false;
-  // What is left: arithmetic on sizes and assertions about them, and views of fixed memory. An operator that writes memory must
-  // run.
-  if (plan.observation.of_node[index].second > 0) return false;
-  bool writes = false;
+  if (node.kind == NodeKind::kEngine || facts.custom || !facts.mutates.empty() || facts.changes_metadata_in_place) return false;
+  if (plan.observation.of_node[index].second > 0) return false;  // it writes memory
+  bool inputs_fixed = true, outputs_fixed = true, reads_tensor = false, only_numbers = true, writes = false;
+  for_each_input(node, [&](ValueId value) {
+    inputs_fixed &= plan.modes[value.index] == ValueMode::kFixed;
+    reads_tensor |= graph.value(value).kind == ValueKind::kTensor;
+  });
   size_t k = 0;
   for_each_output(node, [&](ValueId value) {
-    const bool is_tensor = program.graph().value(value).kind == ValueKind::kTensor;
+    const bool is_tensor = graph.value(value).kind == ValueKind::kTensor;
+    outputs_fixed &= plan.modes[value.index] == ValueMode::kFixed;
+    only_numbers &= !is_tensor;
     writes |= is_tensor && facts.may_alias[k].empty();
     ++k;
   });
-  // An assertion about a tensor's content (no results, a tensor argument) must run too.
-  if (node.outputs.empty())
-    for_each_input(node, [&](ValueId value) { writes |= program.graph().value(value).kind == ValueKind::kTensor; });
-  return !writes;
+  if (!outputs_fixed || writes) return false;
+  // An assertion has no results: about sizes it held when observed, about a tensor's content it must be asked in each run.
+  if (node.outputs.empty()) return inputs_fixed && !reads_tensor;
+  return inputs_fixed || only_numbers;  // sizes that the signature determines, though of a tensor that comes anew in each run
 }
 
 }  // namespace tenure

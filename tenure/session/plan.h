@@ -16,11 +16,16 @@ struct Placement {
   enum class Kind {
     kArena,     // at `offset`: it was freed in the run it was made in, and nothing of it reaches the caller
     kSlot,      // in a cell: it leaves, or may leave, to the caller
-    kOwn,       // in a cell: stays, but its size or order depends on data
+    kOwn,       // in a cell: stays, but its size depends on data, or a custom operator might keep it
+    kState,     // where the state `state` lies: it is its new content
     kOrdinary,  // by the ordinary allocator: it outlived its run when observed, so its life cannot be foreseen
   };
   Kind kind = Kind::kOrdinary;
   plan::Bytes offset = 0;
+  ValueId state;  // a graph input
+
+  /// The same address in every run.
+  bool is_fixed() const { return kind == Kind::kArena || kind == Kind::kState; }
 };
 
 /// How a replay treats a value.
@@ -40,6 +45,9 @@ struct Plan {
 /// Decides from what was seen. Pure but for reading the engines' ownership switches. Throws Error(kInternal) if the layout fails
 /// its check.
 std::shared_ptr<const Plan> make_plan(const Program& program, Observation observation);
+
+/// Bytes of host memory that the plan and the prepared calls made from it take, about.
+int64_t footprint(const Plan& plan);
 
 /// The program's owners, refined by what a plan's observation showed; `plan` may be null.
 Explanation explain(const Program& program, const Plan* plan);

@@ -25,7 +25,7 @@ class Preparation {
       : program_(program), graph_(program.graph()), run_(std::make_unique<PreparedRun>()) {
     run_->plan = std::move(plan);
     run_->registers = weights;
-    place_requests(arena);
+    place_requests(arena, weights);
     make_fixed_values();
   }
 
@@ -43,7 +43,7 @@ class Preparation {
  private:
   bool is_fixed(ValueId value) const { return run_->plan->modes[value.index] == ValueMode::kFixed; }
 
-  void place_requests(char* arena) {
+  void place_requests(char* arena, const Registers& weights) {
     const auto& requests = run_->plan->observation.requests;
     run_->addresses.assign(requests.size(), nullptr);
     storages_.resize(requests.size());
@@ -53,8 +53,9 @@ class Preparation {
         const int node = requests[r].node;
         run_->slots.emplace_back(node, static_cast<int>(r) - run_->plan->observation.of_node[static_cast<size_t>(node)].first);
       }
-      if (placement.kind != Placement::Kind::kArena) continue;
-      void* address = arena + placement.offset;
+      if (!placement.is_fixed()) continue;
+      const bool in_arena = placement.kind == Placement::Kind::kArena;
+      void* address = in_arena ? arena + placement.offset : weights[placement.state.index].toTensor().data_ptr();
       run_->addresses[r] = address;
       storages_[r] = c10::Storage(c10::Storage::use_byte_size_t(), static_cast<size_t>(requests[r].bytes),
                                   c10::DataPtr(address, address, &leave_alone, c10::DeviceType::CPU), c10::GetCPUAllocator(),
@@ -109,13 +110,13 @@ class Preparation {
                                 .position = static_cast<int>(i),
                                 .element = output.is_list ? static_cast<int>(k) : -1,
                                 .fixed = is_fixed(output.values[k]),
-                                .in_arena = place_in_arena(output.values[k])});
+                                .place = planned_place(output.values[k])});
       }
     }
     return call;
   }
 
-  const void* place_in_arena(ValueId value) const {
+  const void* planned_place(ValueId value) const {
     const ValueRecord& seen = run_->plan->observation.values[value.index];
     return seen.origin == Origin::kRequest ? run_->addresses[static_cast<size_t>(seen.request)] : nullptr;
   }

@@ -20,7 +20,7 @@ struct PreparedResult {
   int position = 0;  // on the stack; an engine's output number
   int element = -1;  // of the list at `position`; -1: no list
   bool fixed = false;
-  const void* in_arena = nullptr;  // where its memory is in the arena, if that is where it was observed
+  const void* place = nullptr;  // where its memory begins, if that is the same in every run
 };
 
 /// One step with everything resolved that the signature determines.
@@ -35,7 +35,7 @@ struct PreparedCall {
   std::vector<int> patched;            // positions in `arguments` that are looked up in each run
   std::vector<PreparedResult> results;
   std::vector<ValueId> released;        // registers read for the last time here
-  int first_request = 0, requests = 0;  // in the plan
+  int first_request = 0, requests = 0;   // in the plan
 };
 
 /// A plan bound to one frame's arena. Used by the frame's thread only.
@@ -43,7 +43,7 @@ struct PreparedRun {
   std::shared_ptr<const Plan> plan;
   Registers registers;  // fixed values stay in it; the others come and go in each run
   std::vector<PreparedCall> calls;
-  std::vector<void*> addresses;            // by request: where the arena serves it; null for other placements
+  std::vector<void*> addresses;            // by request: where it is served, if that is the same in every run
   std::vector<ValueId> varying;            // values in ValueMode::kRegister but for weights
   std::vector<std::pair<int, int>> slots;  // node and order of the requests that are placed in slots
   bool deviated = false;                   // registers hold what the plan does not know: not to be run again

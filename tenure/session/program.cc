@@ -1,11 +1,13 @@
 #include "tenure/session/program.h"
 
+#include <ATen/MemoryOverlap.h>
 #include <dlfcn.h>
 
 #include <algorithm>
 
 #include "tenure/base/error.h"
 #include "tenure/engine/registry.h"
+#include "tenure/ownership/in_place.h"
 
 namespace tenure {
 namespace {
@@ -27,6 +29,20 @@ std::shared_ptr<Engine> load_engine(EngineRecord& record) {
                         record.blob = {};
                         return std::make_shared<Engine>(record.spec, std::move(compiled));
                       });
+}
+
+// Whose memory no other weight shares and no two of its elements.
+std::vector<bool> inputs_with_own_memory(const Graph& graph, const std::map<std::string, at::Tensor>& weights) {
+  std::map<const c10::StorageImpl*, int> users;
+  for (const auto& [name, weight] : weights) ++users[weight.storage().unsafeGetStorageImpl()];
+  std::vector<bool> own;
+  for (const GraphInput& input : graph.inputs) {
+    const auto weight = weights.find(input.target);
+    own.push_back(input.kind == GraphInput::Kind::kUser ||  // looked at in each run
+                  (weight != weights.end() && users[weight->second.storage().unsafeGetStorageImpl()] == 1 &&
+                   at::has_internal_overlap(weight->second) == at::MemOverlap::No));
+  }
+  return own;
 }
 
 // What the analysis learned about an engine's outputs, told to the engine: the default of its ownership switches.
@@ -54,6 +70,7 @@ std::shared_ptr<const Program> Program::make(ProgramFile file, const std::string
                         program->file_ = std::move(file);
                         verify(program->file_.graph);
                         program->load_engines();
+                        program->decide_owners();
                         program->resolve_nodes();
                         return std::shared_ptr<const Program>(std::move(program));
                       });
@@ -66,25 +83,42 @@ void Program::load_engines() {
   }
 }
 
+AliasFacts Program::facts_of(const Node& node) const {
+  if (node.kind == NodeKind::kEngine) return alias_facts(node, find_engine(node)->spec());
+  if (node.kind == NodeKind::kScalar) return alias_facts(node, nullptr);
+  const c10::OperatorHandle op = find_operator(node.target);
+  return alias_facts(node, &op);
+}
+
+void Program::decide_owners() {
+  Graph& graph = file_.graph;
+  std::vector<AliasFacts> facts;
+  for (const Node& node : graph.nodes)
+    with_context([&] { return concat("node ", node.name); }, [&] { facts.push_back(facts_of(node)); });
+  written_in_place_ = write_in_place(graph, facts, inputs_with_own_memory(graph, file_.weights));
+  ownership_ = analyze_ownership(graph, std::move(facts));
+  signature_rules_ = make_signature_rules(graph, ownership_);
+}
+
 void Program::resolve_nodes() {
   const Graph& graph = file_.graph;
   nodes_.resize(graph.nodes.size());
-  std::vector<const c10::OperatorHandle*> calls(graph.nodes.size(), nullptr);
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];
     with_context([&] { return concat("node ", node.name); },
                  [&] {
                    switch (node.kind) {
-                     case NodeKind::kOperator: calls[i] = &nodes_[i].call.emplace(resolve_call(node)).op; break;
+                     case NodeKind::kOperator: nodes_[i].call.emplace(resolve_call(node)); break;
                      case NodeKind::kScalar: nodes_[i].scalar = find_scalar_function(node.target, node.inputs.size()); break;
                      case NodeKind::kEngine: nodes_[i].engine = find_engine(node); break;
                    }
                  });
+    if (nodes_[i].engine) tell_escapes(graph, node, ownership_, *nodes_[i].engine);
   }
-  ownership_ = analyze_ownership(graph, calls);
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    if (nodes_[i].engine) tell_escapes(graph, graph.nodes[i], ownership_, *nodes_[i].engine);
-  }
+}
+
+bool Program::is_written_in_place(ValueId input) const {
+  return std::find(written_in_place_.begin(), written_in_place_.end(), input) != written_in_place_.end();
 }
 
 std::shared_ptr<Engine> Program::find_engine(const Node& node) const {
@@ -94,10 +128,6 @@ std::shared_ptr<Engine> Program::find_engine(const Node& node) const {
   check(node.inputs.size() == spec.inputs.size() && node.outputs.size() == spec.outputs.size(), ErrorCode::kBadFile,
         "calls the engine ", node.target, " with ", node.inputs.size(), " inputs and ", node.outputs.size(),
         " outputs, but it has ", spec.inputs.size(), " and ", spec.outputs.size());
-  for (const Binding& output : spec.outputs) {
-    check(!output.aliases_input, ErrorCode::kUnsupported, "the engine ", node.target, " writes its output ", output.name,
-          " into an input; this version runs only engines whose outputs have memory of their own");
-  }
   for (const NamedArgument& input : node.inputs) {
     check(input.value.is_value(), ErrorCode::kBadFile, "passes the engine ", node.target, " something other than a tensor");
   }

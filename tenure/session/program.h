@@ -16,6 +16,7 @@
 #include "tenure/graph/operator.h"
 #include "tenure/graph/scalar.h"
 #include "tenure/ownership/ownership.h"
+#include "tenure/session/signature.h"
 
 namespace tenure {
 
@@ -46,6 +47,9 @@ class Program {
   const std::map<std::string, at::Tensor>& weights() const { return file_.weights; }
   /// By name; sessions notice a change of an engine's ownership switches at their next run.
   const std::map<std::string, std::shared_ptr<Engine>>& engines() const { return engines_; }
+  /// Whether the new content of that graph input, which a run changes, is made in its own memory (see ownership/in_place.h).
+  bool is_written_in_place(ValueId input) const;
+  const SignatureRules& signature_rules() const { return signature_rules_; }
   const std::vector<std::string>& custom_op_libraries() const { return file_.custom_op_libraries; }
   /// torch.utils._pytree specs of the arguments and of the result, as JSON; empty if the file has none.
   const std::string& in_spec() const { return file_.in_spec; }
@@ -59,13 +63,17 @@ class Program {
  private:
   Program() = default;
   void load_engines();
+  void decide_owners();
   void resolve_nodes();
+  AliasFacts facts_of(const Node& node) const;
   std::shared_ptr<Engine> find_engine(const Node& node) const;
 
   std::string path_;
   ProgramFile file_;  // engine blobs are dropped once loaded
   std::vector<ResolvedNode> nodes_;
   OwnershipTable ownership_;
+  std::vector<ValueId> written_in_place_;
+  SignatureRules signature_rules_;
   std::map<std::string, std::shared_ptr<Engine>> engines_;
 };
 

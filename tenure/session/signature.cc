@@ -2,9 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <bit>
-#include <functional>
+#include <cstring>
 #include <map>
+#include <set>
 #include <string_view>
 
 #include "tenure/base/error.h"
@@ -18,6 +20,33 @@ using c10::IValue;
 size_t mix(size_t hash, int64_t word) {
   // The multiplier is 2^64 divided by the golden ratio (Fibonacci hashing, Knuth volume 3, 6.4).
   return (std::rotl(hash, 5) ^ static_cast<size_t>(word)) * 0x9E3779B97F4A7C15ull;
+}
+
+void append_text(std::string_view text, std::vector<int64_t>& words) {
+  words.insert(words.end(), {-5, static_cast<int64_t>(text.size())});
+  for (size_t at = 0; at < text.size(); at += sizeof(int64_t)) {
+    int64_t word = 0;
+    std::memcpy(&word, text.data() + at, std::min(sizeof(word), text.size() - at));
+    words.push_back(word);
+  }
+}
+
+// By value: whether an operator may see, beyond the tensor, the storage that it lies in.
+std::vector<char> values_seen_whole(const Graph& graph, const OwnershipTable& ownership) {
+  std::vector<char> whole(graph.values.size());
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    const Node& node = graph.nodes[i];
+    const bool sees_storage = node.target.starts_with("aten::as_strided") || node.target.starts_with("aten::set_") ||
+                              node.target.starts_with("aten::resize") || ownership.facts[i].custom;
+    if (sees_storage) for_each_input(node, [&](ValueId value) { whole[value.index] = 1; });
+    size_t k = 0;
+    for_each_output(node, [&](ValueId value) {
+      if (whole[value.index])
+        for (ValueId other : ownership.facts[i].may_alias[k]) whole[other.index] = 1;
+      ++k;
+    });
+  }
+  return whole;
 }
 
 /// Checks one set of inputs; symbols are bound as their first plain occurrence is met.
@@ -176,10 +205,35 @@ class Validator {
 
 }  // namespace
 
-void describe(std::span<const IValue> inputs, Signature& signature) {
+SignatureRules make_signature_rules(const Graph& graph, const OwnershipTable& ownership) {
+  std::set<std::string> in_sizes;
+  for (const Value& value : graph.values) {
+    if (!value.meta) continue;
+    for (const auto* exprs : {&value.meta->sizes, &value.meta->strides})
+      for (const Expr& expr : *exprs)
+        for (std::string& symbol : expr.symbols()) in_sizes.insert(std::move(symbol));
+  }
+  const std::vector<char> whole = values_seen_whole(graph, ownership);
+  SignatureRules rules;
+  for (const GraphInput& input : graph.inputs) {
+    if (input.kind != GraphInput::Kind::kUser && input.kind != GraphInput::Kind::kUserConstant) continue;
+    const bool user = input.kind == GraphInput::Kind::kUser;
+    const bool is_float = user && graph.value(input.value).kind == ValueKind::kSymFloat;
+    const auto symbol = user ? graph.value(input.value).expr.symbol() : std::nullopt;
+    const bool free = is_float || (symbol && !in_sizes.contains(std::string(*symbol)));
+    rules.number.push_back(!free);
+    rules.offset.push_back(user && whole[input.value.index]);
+    rules.has_free_numbers |= free;
+  }
+  return rules;
+}
+
+void describe(std::span<const IValue> inputs, const SignatureRules& rules, Signature& signature) {
   std::vector<int64_t>& words = signature.words;
   words.clear();
-  for (const IValue& input : inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const IValue& input = inputs[i];
+    const bool number_matters = i >= rules.number.size() || rules.number[i];
     if (input.isTensor() && input.toTensor().defined()) {
       const at::Tensor& tensor = input.toTensor();
       const auto device = tensor.device();
@@ -190,18 +244,22 @@ void describe(std::span<const IValue> inputs, Signature& signature) {
       if (tensor.layout() != at::kStrided) continue;
       words.insert(words.end(), tensor.sizes().begin(), tensor.sizes().end());
       words.insert(words.end(), tensor.strides().begin(), tensor.strides().end());
+      if (i < rules.offset.size() && rules.offset[i]) words.push_back(tensor.storage_offset());
     } else if (input.isInt() || input.isBool()) {
-      words.insert(words.end(), {-2 - input.isBool(), input.isInt() ? input.toInt() : int64_t{input.toBool()}});
+      words.push_back(-2 - input.isBool());
+      if (number_matters) words.push_back(input.isInt() ? input.toInt() : int64_t{input.toBool()});
     } else if (input.isDouble()) {
-      words.insert(words.end(), {-4, std::bit_cast<int64_t>(input.toDouble())});
+      words.push_back(-4);
+      if (number_matters) words.push_back(std::bit_cast<int64_t>(input.toDouble()));
     } else if (input.isString()) {
-      words.insert(words.end(), {-5, static_cast<int64_t>(std::hash<std::string_view>{}(input.toStringView()))});
+      append_text(input.toStringView(), words);
     } else if (input.isNone()) {
       words.push_back(-1);
     } else if (input.isTensor()) {
       words.push_back(-6);
     } else {
-      words.insert(words.end(), {-7, static_cast<int64_t>(std::hash<std::string>{}(input.tagKind()))});
+      words.push_back(-7);
+      append_text(input.tagKind(), words);
     }
   }
   size_t hash = words.size();

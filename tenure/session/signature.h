@@ -9,10 +9,20 @@
 #include <vector>
 
 #include "tenure/graph/graph.h"
+#include "tenure/ownership/ownership.h"
 
 namespace tenure {
 
-/// dtype, device, sizes and strides of each tensor input and the value of each number, as words that compare and hash.
+/// Which facts of the inputs a plan depends on besides dtype, device, sizes and strides; by flat user input.
+struct SignatureRules {
+  std::vector<bool> number;  // its value: a tensor's size may follow from it
+  std::vector<bool> offset;  // its storage offset: an operator that sees a tensor's whole storage reads it
+  bool has_free_numbers = false;
+};
+
+SignatureRules make_signature_rules(const Graph& graph, const OwnershipTable& ownership);
+
+/// What a plan depends on, as words that compare and hash.
 struct Signature {
   std::vector<int64_t> words;
   size_t hash = 0;
@@ -26,7 +36,7 @@ struct SignatureHash {
 
 /// Describes `inputs` in `signature`, whose memory is reused. Anything but tensors, numbers, strings and None is marked by its
 /// type.
-void describe(std::span<const c10::IValue> inputs, Signature& signature);
+void describe(std::span<const c10::IValue> inputs, const SignatureRules& rules, Signature& signature);
 
 /// Throws Error(kInvalidArgument) unless the flat user inputs fit the program: number, kind, dtype, rank, sizes, device, layout,
 /// and each symbol's range. Names the input, the dimension, what was given and what is allowed.

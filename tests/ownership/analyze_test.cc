@@ -19,15 +19,13 @@ using ::testing::Not;
 class Analysed {
  public:
   explicit Analysed(const char* text) : graph_(parse_graph(text)) {
-    std::vector<OperatorCall> resolved;
-    resolved.reserve(graph_.nodes.size());
-    std::vector<const c10::OperatorHandle*> calls;
+    std::vector<AliasFacts> facts;
     for (const Node& node : graph_.nodes) {
       const bool is_operator = node.kind == NodeKind::kOperator;
-      if (is_operator) resolved.push_back(resolve_call(node));
-      calls.push_back(is_operator ? &resolved.back().op : nullptr);
+      const std::optional<OperatorCall> call = is_operator ? std::optional(resolve_call(node)) : std::nullopt;
+      facts.push_back(alias_facts(node, call ? &call->op : nullptr));
     }
-    table_ = analyze_ownership(graph_, calls);
+    table_ = analyze_ownership(graph_, std::move(facts));
   }
 
   const Owner& operator[](const std::string& name) const { return table_.owners[find(name)]; }

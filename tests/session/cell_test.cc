@@ -15,8 +15,13 @@ namespace {
 
 constexpr size_t kMany = 64;
 
+/// A pool of slots with a ledger of its own.
+struct Slots : CellPool {
+  Slots() : CellPool(CellUse::kSlot, std::make_shared<Ledger>()) {}
+};
+
 TEST(CellPool, ReusesACellOnlyWhenNobodyHoldsIt) {
-  CellPool pool;
+  Slots pool;
   void* first = pool.acquire(100, kMany);
   void* second = pool.acquire(100, kMany);
   EXPECT_NE(first, second);
@@ -31,14 +36,14 @@ TEST(CellPool, ReusesACellOnlyWhenNobodyHoldsIt) {
 }
 
 TEST(CellPool, MemoryIsAlignedTo64) {
-  CellPool pool;
+  Slots pool;
   void* p = pool.acquire(100, kMany);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(p) % 64, 0U);
   tenure_delete(p);
 }
 
 TEST(CellPool, GrowsAFreeCellThatIsTooSmallInsteadOfMakingAnother) {
-  CellPool pool;
+  Slots pool;
   tenure_delete(pool.acquire(1000, kMany));
   void* p = pool.acquire(1001, kMany);
   EXPECT_EQ(pool.cells(), 1U);
@@ -50,7 +55,7 @@ TEST(CellPool, GrowsAFreeCellThatIsTooSmallInsteadOfMakingAnother) {
 }
 
 TEST(CellPool, ServesASmallRequestFromTheSmallestCellThatHoldsIt) {
-  CellPool pool;
+  Slots pool;
   void* large = pool.acquire(100000, kMany);
   void* small = pool.acquire(10, kMany);
   tenure_delete(large);
@@ -62,7 +67,7 @@ TEST(CellPool, ServesASmallRequestFromTheSmallestCellThatHoldsIt) {
 }
 
 TEST(CellPool, GivesNullWhenTheMostCellsAreHeldAndServesAgainWhenOneIsFree) {
-  CellPool pool;
+  Slots pool;
   void* first = pool.acquire(10, 2);
   void* second = pool.acquire(10, 2);
   EXPECT_EQ(pool.acquire(10, 2), nullptr);
@@ -73,7 +78,7 @@ TEST(CellPool, GivesNullWhenTheMostCellsAreHeldAndServesAgainWhenOneIsFree) {
 }
 
 TEST(CellPool, AStorageMayBeFreedInAnotherThread) {
-  CellPool pool;
+  Slots pool;
   void* p = pool.acquire(10, kMany);
   std::thread([&] { tenure_delete(p); }).join();
   EXPECT_EQ(pool.held(), 0U);
@@ -83,7 +88,7 @@ TEST(CellPool, AStorageMayBeFreedInAnotherThread) {
 
 TEST(CellPool, AHeldCellOutlivesItsPool) {
   const size_t used = cell_region().used();
-  auto pool = std::make_unique<CellPool>();
+  auto pool = std::make_unique<Slots>();
   void* held = pool->acquire(100, kMany);
   tenure_delete(pool->acquire(100, kMany));
   pool.reset();
@@ -96,7 +101,7 @@ TEST(CellPool, AHeldCellOutlivesItsPool) {
 TEST(CellPool, FreeingRacesWithTheEndOfThePool) {
   const size_t used = cell_region().used();
   for (int round = 0; round < 200; ++round) {
-    auto pool = std::make_unique<CellPool>();
+    auto pool = std::make_unique<Slots>();
     std::vector<void*> held = {pool->acquire(8, kMany), pool->acquire(8, kMany)};
     std::thread other([&] {
       for (void* p : held) tenure_delete(p);
@@ -108,7 +113,7 @@ TEST(CellPool, FreeingRacesWithTheEndOfThePool) {
 }
 
 TEST(CellPool, MakesTheNextCellAheadForACallerThatCollectsResults) {
-  CellPool pool;
+  Slots pool;
   std::vector<void*> held;
   for (int run = 0; run < 3; ++run) {
     held.push_back(pool.acquire(10, kMany));
@@ -125,7 +130,7 @@ TEST(CellPool, MakesTheNextCellAheadForACallerThatCollectsResults) {
 }
 
 TEST(CellPool, MakesNothingAheadForACallerThatKeepsOnlyTheLastResult) {
-  CellPool pool;
+  Slots pool;
   void* last = nullptr;
   for (int run = 0; run < 20; ++run) {
     void* next = pool.acquire(10, kMany);
@@ -138,7 +143,7 @@ TEST(CellPool, MakesNothingAheadForACallerThatKeepsOnlyTheLastResult) {
 }
 
 TEST(CellPool, MakesNothingAheadBeyondTheMost) {
-  CellPool pool;
+  Slots pool;
   std::vector<void*> held;
   for (int run = 0; run < 3; ++run) {
     held.push_back(pool.acquire(10, 3));

@@ -38,7 +38,13 @@ at::Tensor keep(const at::Tensor& x) {
   return y;
 }
 
-// What keep() kept, or zeros.
+// x + 1; somebody else may hold x itself afterwards.
+at::Tensor hold(const at::Tensor& x) {
+  kept() = keep_output ? x : at::Tensor();
+  return x + 1;
+}
+
+// What keep() or hold() kept, or zeros.
 at::Tensor recall(const at::Tensor& x) { return kept().defined() ? kept().clone() : at::zeros_like(x); }
 
 // 2 x; the other way takes scratch of another size first.
@@ -141,8 +147,15 @@ at::Tensor slow(const at::Tensor& x) {
 OperatorSwitches::OperatorSwitches() { reset(); }
 OperatorSwitches::~OperatorSwitches() { reset(); }
 
+// As if they were PyTorch's own, whose memory a plan puts into the arena: the way to make a replay deviate.
+TORCH_LIBRARY_FRAGMENT(aten, library) {
+  library.def("_tenure_test_keep(Tensor x) -> Tensor", &keep);
+  library.def("_tenure_test_erratic(Tensor x) -> Tensor", &erratic);
+}
+
 TORCH_LIBRARY(tenure_test, library) {
   library.def("keep(Tensor x) -> Tensor", &keep);
+  library.def("hold(Tensor x) -> Tensor", &hold);
   library.def("recall(Tensor x) -> Tensor", &recall);
   library.def("erratic(Tensor x) -> Tensor", &erratic);
   library.def("scratch(Tensor x) -> Tensor", &scratch);

@@ -118,14 +118,27 @@ TEST(Session, WithPreAllocatedOutputsOffItTellsHowManyAllocationsARunMade) {
   EXPECT_GE(session.stats().last_run_allocations, 5);
 }
 
-TEST(Session, MoreSignaturesThanPlansGiveRightAnswers) {
+TEST(Session, MorePlansThanTheBudgetHoldsGiveRightAnswers) {
   const Net net;
-  Session session(net.program, {.max_plans = 2});
+  Session one(net.program);
+  for (int run = 0; run < 2; ++run) one.run({at::randn({3, 8})});
+  const int64_t budget = one.stats().plan_bytes * 5 / 2;
+  Session session(net.program, {.max_plan_bytes = budget});
   for (int run = 0; run < 30; ++run) {
     const at::Tensor x = at::randn({1 + run % 5, 8});
     expect_same(session.run({x}), net(x));
+    EXPECT_LE(session.stats().plan_bytes, budget);
   }
-  EXPECT_LE(session.stats().plans, 2);
+  EXPECT_EQ(session.stats().plans, 2);
+}
+
+TEST(Session, TheLastPlanStaysHoweverSmallTheBudget) {
+  const Net net;
+  Session session(net.program, {.max_plan_bytes = 1});
+  const at::Tensor x = at::randn({3, 8});
+  for (int run = 0; run < 4; ++run) expect_same(session.run({x}), net(x));
+  EXPECT_EQ(session.stats().observing_runs, 1);
+  EXPECT_EQ(session.stats().plans, 1);
 }
 
 TEST(Session, OperatorsThatTakeScratchReplay) {

@@ -1,4 +1,4 @@
-// tenure/graph/block.h: what a file says about an engine block: its name, backend, inputs and outputs.
+// tenure/graph/engine_spec.h: what a file says about an engine block: its name, backend, inputs and outputs.
 #pragma once
 
 #include <c10/core/ScalarType.h>

@@ -1,0 +1,184 @@
+#include "tenure/session/check.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tenure/base/error.h"
+
+namespace tenure {
+namespace {
+
+using Kind = Placement::Kind;
+
+const at::Tensor* tensor_in(const Registers& registers, ValueId value) {
+  const c10::IValue& content = registers[value.index];
+  return content.isTensor() && content.toTensor().defined() && content.toTensor().has_storage() ? &content.toTensor() : nullptr;
+}
+
+}  // namespace
+
+OwnershipCheck::OwnershipCheck(const Program& program, const PreparedRun& prepared, Frame& frame, int64_t run)
+    : program_(program), prepared_(prepared), frame_(frame), run_(run) {
+  const Arena& arena = frame.arena;
+  const size_t written = find_unpoisoned(arena.base(), arena.bytes());
+  if (written < arena.bytes())
+    report(nullptr, concat("byte ", written, " of the arena, where ", owner_at(arena.base() + written, -1),
+                           " lies in a run, was written between two runs"));
+  check_cells(nullptr);
+  watched_.push_back({"", arena.base(), std::vector<char>(arena.base(), arena.base() + arena.bytes())});
+  for (const GraphInput& input : program.graph().inputs) {
+    const auto& state = program.ownership().state;
+    if (!input.value.valid() || !std::binary_search(state.begin(), state.end(), input.target)) continue;
+    const c10::Storage& storage = prepared.registers[input.value.index].toTensor().storage();
+    char* const base = static_cast<char*>(storage.mutable_data());
+    watched_.push_back({input.target, base, std::vector<char>(base, base + storage.nbytes())});
+  }
+}
+
+OwnershipCheck::~OwnershipCheck() { fill_poison(frame_.arena.base(), frame_.arena.bytes()); }
+
+void OwnershipCheck::report(const Node* node, const std::string& what) const {
+  throw Error(ErrorCode::kOwnership, concat("run ", run_, ": ", node ? concat(node->name, " (", node->target, "): ") : "", what));
+}
+
+// The values that the plan puts at `p`: those alive at `node` if there are any, else all. For messages.
+std::string OwnershipCheck::owner_at(const char* p, int node) const {
+  std::string living, others;
+  const auto& observation = prepared_.plan->observation;
+  for (size_t v = 0; v < observation.values.size(); ++v) {
+    if (observation.values[v].origin != ValueRecord::Origin::kRequest) continue;
+    const size_t r = static_cast<size_t>(observation.values[v].request);
+    const char* begin = static_cast<const char*>(prepared_.addresses[r]);
+    const Request& request = observation.requests[r];
+    if (begin == nullptr || p < begin || p >= begin + request.bytes) continue;
+    std::string& list = request.node <= node && node <= request.end_node ? living : others;
+    list += (list.empty() ? "" : ", ") + program_.graph().values[v].name;
+  }
+  if (!living.empty()) return living;
+  return others.empty() ? "no value (scratch, or a gap)" : others;
+}
+
+void OwnershipCheck::before(const PreparedCall& call) {
+  check_lives(call);
+  allowed_ = may_write(call);
+  keep_operands(call);
+}
+
+void OwnershipCheck::check_lives(const PreparedCall& call) const {
+  const Node& node = program_.graph().nodes[static_cast<size_t>(call.node)];
+  const auto& requests = prepared_.plan->observation.requests;
+  for_each_input(node, [&](ValueId value) {
+    const at::Tensor* tensor = tensor_in(prepared_.registers, value);
+    if (tensor == nullptr || tensor->storage().nbytes() == 0 || !frame_.arena.contains(tensor->storage().data())) return;
+    const void* at = tensor->storage().data();
+    bool lives = false;
+    for (size_t r = 0; r < requests.size() && !lives; ++r)
+      lives = prepared_.addresses[r] == at && requests[r].node < call.node && call.node <= requests[r].end_node;
+    if (!lives) report(&node, concat("reads ", program_.graph().value(value).name, ", whose life has ended"));
+  });
+}
+
+void OwnershipCheck::keep_operands(const PreparedCall& call) {
+  operands_.clear();
+  for_each_input(program_.graph().nodes[static_cast<size_t>(call.node)], [&](ValueId value) {
+    const at::Tensor* tensor = tensor_in(prepared_.registers, value);
+    if (tensor == nullptr || tensor->layout() != at::kStrided) return;
+    const char *begin = static_cast<const char*>(tensor->storage().data()), *end = begin + tensor->storage().nbytes();
+    const auto overlaps = [&](const auto& other) { return other.begin < end && begin < other.end; };
+    const bool is_watched = std::any_of(watched_.begin(), watched_.end(), [&](const Watched& w) {
+      return overlaps(Range{w.base, w.base + w.copy.size()});
+    });
+    if (is_watched || std::any_of(allowed_.begin(), allowed_.end(), overlaps)) return;
+    operands_.push_back({value, tensor->storage(), std::vector<char>(begin, end)});
+  });
+}
+
+void OwnershipCheck::compare_operands(const Node& node) {
+  for (const Operand& operand : operands_) {
+    if (!std::equal(operand.copy.begin(), operand.copy.end(), static_cast<const char*>(operand.storage.data())))
+      report(&node, concat("wrote to its operand ", program_.graph().value(operand.value).name, ", which its schema says it only reads"));
+  }
+  operands_.clear();
+}
+
+std::vector<OwnershipCheck::Range> OwnershipCheck::may_write(const PreparedCall& call) const {
+  std::vector<Range> ranges;
+  const auto& requests = prepared_.plan->observation.requests;
+  for (int r = call.first_request; r < call.first_request + call.requests; ++r) {
+    const char* begin = static_cast<const char*>(prepared_.addresses[static_cast<size_t>(r)]);
+    if (begin != nullptr) ranges.push_back({begin, begin + requests[static_cast<size_t>(r)].bytes});
+  }
+  for (ValueId value : program_.ownership().facts[static_cast<size_t>(call.node)].mutates) {
+    const at::Tensor* tensor = tensor_in(prepared_.registers, value);
+    if (tensor == nullptr) continue;
+    const char* begin = static_cast<const char*>(tensor->storage().data());
+    ranges.push_back({begin, begin + tensor->storage().nbytes()});
+  }
+  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  return ranges;
+}
+
+void OwnershipCheck::compare(Watched& watched, const PreparedCall& call) {
+  const char* const end = watched.base + watched.copy.size();
+  const char* from = watched.base;
+  const auto compare_to = [&](const char* to) {
+    const auto [now, before] = std::mismatch(from, to, watched.copy.data() + (from - watched.base));
+    if (now == to) return;
+    const Node& node = program_.graph().nodes[static_cast<size_t>(call.node)];
+    const std::string where =
+        watched.name.empty() ? concat("byte ", now - watched.base, " of the arena, where ", owner_at(now, call.node), " lies")
+                             : concat("byte ", now - watched.base, " of the state ", watched.name);
+    report(&node, concat("wrote to ", where, ", which is not its to write"));
+  };
+  for (const Range& range : allowed_) {
+    if (range.end <= from || range.begin >= end) continue;
+    if (range.begin > from) compare_to(range.begin);
+    from = std::min(range.end, end);
+  }
+  if (from < end) compare_to(end);
+  for (const Range& range : allowed_) {
+    const char *begin = std::max<const char*>(range.begin, watched.base), *stop = std::min(range.end, end);
+    if (begin < stop) std::copy(begin, stop, watched.copy.data() + (begin - watched.base));
+  }
+}
+
+void OwnershipCheck::after(const PreparedCall& call) {
+  for (Watched& watched : watched_) compare(watched, call);
+  const Node& node = program_.graph().nodes[static_cast<size_t>(call.node)];
+  compare_operands(node);
+  check_cells(&node);
+  end_lives(call.node);
+}
+
+// Poison in the place of what lived up to that node, but for what others that live have there (scratch gives its place away). Nodes
+// that a replay leaves out end lives too.
+void OwnershipCheck::end_lives(int node) {
+  const auto& requests = prepared_.plan->observation.requests;
+  Watched& arena = watched_[0];
+  const auto offset = [&](size_t r) { return static_cast<size_t>(static_cast<char*>(prepared_.addresses[r]) - arena.base); };
+  const auto in_arena = [&](size_t r) { return prepared_.plan->placements[r].kind == Kind::kArena; };
+  std::vector<char> ended(arena.copy.size());
+  for (size_t r = 0; r < requests.size(); ++r)
+    if (in_arena(r) && requests[r].end_node > ended_to_ && requests[r].end_node <= node)
+      std::fill_n(ended.begin() + static_cast<long>(offset(r)), requests[r].bytes, 1);
+  for (size_t r = 0; r < requests.size(); ++r)
+    if (in_arena(r) && requests[r].node <= node && requests[r].end_node > node)
+      std::fill_n(ended.begin() + static_cast<long>(offset(r)), requests[r].bytes, 0);
+  const char* const pattern = reinterpret_cast<const char*>(&kPoison);
+  for (size_t i = 0; i < ended.size(); ++i)
+    if (ended[i]) arena.base[i] = arena.copy[i] = pattern[i % sizeof(kPoison)];
+  ended_to_ = node;
+}
+
+void OwnershipCheck::check_cells(const Node* node) const {
+  frame_.cells.for_each([&](CellPool& pool, int owner) {
+    pool.for_each([&](const Cell& cell) {
+      const bool of_result = owner == frame_.cells.results_node();
+      const std::string& whose = of_result ? std::string("a copied result") : program_.graph().nodes[static_cast<size_t>(owner)].name;
+      if (!cell.is_guard_intact()) report(node, concat("memory behind a buffer of ", whose, " was written"));
+      if (!cell.is_poison_intact()) report(node, concat("a free buffer of ", whose, " was written by somebody who had let it go"));
+    });
+  });
+}
+
+}  // namespace tenure
