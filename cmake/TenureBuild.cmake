@@ -41,9 +41,10 @@ function(tenure_layer name)
   endif()
 endfunction()
 
-# tenure_test(name SOURCES a_test.cc ... LINK target ...): the GoogleTest program <name>_test, one test of ctest.
+# tenure_test(name SOURCES a_test.cc ... LINK target ...): the GoogleTest program <name>_test, one test of ctest; with CHECKED, another
+# one that runs it with TENURE_CHECK_OWNERSHIP.
 function(tenure_test name)
-  cmake_parse_arguments(arg "NO_TORCH" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(arg "NO_TORCH;CHECKED" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name}_test ${arg_SOURCES})
   target_link_libraries(${name}_test PRIVATE ${arg_LINK} GTest::gmock GTest::gtest_main)
   if(NOT arg_NO_TORCH)
@@ -55,4 +56,8 @@ function(tenure_test name)
   # One process a program, not one a test: loading libtorch takes longer than most tests. Brief: what failed or was skipped, and sums.
   add_test(NAME ${name} COMMAND ${name}_test)
   set_tests_properties(${name} PROPERTIES ENVIRONMENT GTEST_BRIEF=1)
+  if(arg_CHECKED)
+    add_test(NAME ${name}_checked COMMAND ${name}_test)
+    set_tests_properties(${name}_checked PROPERTIES ENVIRONMENT "GTEST_BRIEF=1;TENURE_CHECK_OWNERSHIP=1")
+  endif()
 endfunction()

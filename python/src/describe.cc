@@ -57,6 +57,7 @@ nb::dict describe(const ValueExplanation& value) {
   result["ownership"] = describe(to_string(value.ownership));
   result["bytes"] = value.bytes;
   result["arena_offset"] = value.arena_offset;
+  result["slot"] = value.slot;
   result["where"] = value.where;
   result["first_node"] = value.first_node;
   result["last_node"] = value.last_node;
@@ -118,7 +119,10 @@ nb::dict describe(const Explanation& explanation) {
   for (const ValueExplanation& value : explanation.values) values.append(describe(value));
   nb::dict result;
   result["signature"] = explanation.signature;
+  result["basis"] = explanation.basis();
+  result["arena_bytes"] = explanation.arena_bytes;
   result["table"] = explanation.table();
+  result["json"] = explanation.json();
   result["values"] = values;
   return result;
 }

@@ -103,8 +103,8 @@ void register_session(nb::module_& m) {
                                                     .pre_allocated_outputs = pre_allocated_outputs,
                                                     .check_ownership = check_ownership});
           },
-          nb::arg("program"), nb::kw_only(), nb::arg("max_frames") = defaults.max_frames, nb::arg("max_plan_bytes") = defaults.max_plan_bytes,
-          nb::arg("max_output_slots") = defaults.max_output_slots,
+          nb::arg("program"), nb::kw_only(), nb::arg("max_frames") = defaults.max_frames,
+          nb::arg("max_plan_bytes") = defaults.max_plan_bytes, nb::arg("max_output_slots") = defaults.max_output_slots,
           nb::arg("pre_allocated_outputs") = defaults.pre_allocated_outputs, nb::arg("check_ownership") = defaults.check_ownership)
       .def("run", &run, nb::arg("inputs").none(),
            nb::sig("def run(self, inputs: list[object] | tuple[object, ...], /) -> list[object]"),
@@ -120,7 +120,7 @@ void register_session(nb::module_& m) {
             return describe(explanation);
           },
           nb::sig("def explain(self) -> dict[str, object]"),
-          "{signature, table, values: [fields of tenure.report.ValueExplanation]}")
+          "{signature, basis, arena_bytes, table, json, values: [fields of tenure.report.ValueExplanation]}")
       .def(
           "stats",
           [](const Session& session) {

@@ -39,6 +39,7 @@ from .node_facts import (
     why_no_engine_takes,
 )
 from .part import Part, Underivable, border_outputs, extract_part
+from .state_updates import state_updates
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,12 @@ def _operator_name(name: object) -> str:
 
 def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], min_block_size: int) -> Partitioning:
     """`why_not(node)` is None if the backend takes the node, else the reason. The program stays as it is."""
-    reasons = {node: why_no_engine_takes(node) or why_not(node) for node in program.graph.nodes if node.op == "call_function"}
+    updates = state_updates(program)
+    reasons = {
+        node: why_no_engine_takes(node) or updates.get(node) or why_not(node)
+        for node in program.graph.nodes
+        if node.op == "call_function"
+    }
     refused = {
         operator_names(node.target)[1]: reason
         for node, reason in reasons.items()
@@ -210,8 +216,18 @@ def _is_border_view(node: Node, nodes: set[Node], given: set[Node]) -> bool:
         return bool(leaves) or (not is_reshape(node) and all(is_dense(result) for result in results))
     if not leaves or any(user in nodes for result in results for user in result.users):
         return bool(leaves) and _views_an_input(node, nodes, given)
-    base_leaves = any(user not in nodes and user is not node for user in base.users)
-    return not is_reshape(node) or base_leaves or _views_an_input(node, nodes, given)
+    return _shares_memory_outside(node, nodes) or _views_an_input(node, nodes, given)
+
+
+def _shares_memory_outside(node: Node, nodes: set[Node]) -> bool:
+    """The views down to what this one is a view of are not all reshapes of it, or one of them leaves the part as well: a dense copy
+    of it would have other strides, or not share memory with what it shares memory with in PyTorch."""
+    while is_view(node):
+        base = node.args[0]
+        if not is_reshape(node) or any(user not in nodes and user is not node for user in base.users):
+            return True
+        node = base
+    return False
 
 
 def _views_an_input(node: Node, nodes: set[Node], given: set[Node]) -> bool:

@@ -54,7 +54,14 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     refuse_higher_order_operators(program)
     with torch.no_grad(), sizes_from_zero(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # torch's own, about its own code
-        program = program.run_decompositions({})
+        try:
+            program = program.run_decompositions({})
+        except Exception as error:  # torch.export raises many kinds
+            raise Error(
+                "unsupported",
+                f"torch.export cannot bring the program into functional form: {error}; its file, as torch.export.save writes it, can "
+                "be loaded and run as PyTorch operators",
+            ) from error
     for node in program.graph.nodes:
         node.meta = {key: node.meta[key] for key in _KEPT_META if key in node.meta}
     # What these check was settled when the graph was traced; as users of a tensor they would only tie it to a part's border.

@@ -55,10 +55,11 @@ class ValueExplanation:
     node: str  # the node that makes it; empty for inputs
     target: str  # that node's operator or engine; empty for inputs
     ownership: str  # "borrowed", "view", "standing", "leased" or "fresh"
-    bytes: int | None  # of its memory; None for a view, or before the first run
+    bytes: int | None  # of its memory; None for a view, or where the sizes are not known
     arena_offset: int | None  # bytes; standing values with a fixed size
-    where: str  # "arena", "own buffer", "slot", "caller", "weight", "state", "view of x", "allocator"
-    first_node: int  # index of the node that makes it; -1 for inputs
+    slot: int | None  # leased values: which of the program's slots
+    where: str  # "arena", "own buffer", "slot 0", "caller", "weight", "state", "view of x", "allocator"
+    first_node: int  # life: index of the node that makes it; -1 for inputs
     last_node: int  # index of the last node that uses it or a view of it
     reason: str
 
@@ -69,16 +70,23 @@ class Explanation:
 
     values: list[ValueExplanation]
     signature: str  # the inputs of the run that the sizes are of: "f32[1, 3, 224, 224]"; empty before the first run
+    basis: str  # what it rests on: an observed run, or the file alone
+    arena_bytes: int | None  # that the plan needs; None where a standing value's size is not known
     table: str = field(repr=False)
+    _json: str = field(repr=False)
 
     def __str__(self) -> str:
         return self.table
+
+    def json(self) -> str:
+        """One object: basis, signature, arena_bytes, and values as an array of objects with ValueExplanation's fields."""
+        return self._json
 
     def __rich__(self) -> rich.table.Table:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=f"Owners for {self.signature}" if self.signature else "Owners, before the first run")
+        table = Table(title=f"Owners, {self.basis}")
         for column in ("value", "made by", "owner", "bytes", "where", "life", "why"):
             table.add_column(column, justify="right" if column == "bytes" else "left", overflow="fold")
         for value in self.values:
@@ -97,4 +105,11 @@ class Explanation:
 def explanation_from(description: dict[str, Any]) -> Explanation:
     """From what the C++ session describes."""
     values = [ValueExplanation(**value) for value in description["values"]]
-    return Explanation(values=values, signature=description["signature"], table=description["table"])
+    return Explanation(
+        values=values,
+        signature=description["signature"],
+        basis=description["basis"],
+        arena_bytes=description["arena_bytes"],
+        table=description["table"],
+        _json=description["json"],
+    )

@@ -27,19 +27,19 @@ bool intersect(const std::set<std::string>& a, const std::set<std::string>& b) {
 
 // Operators whose result is a view or a copy, depending on sizes, strides and dtype.
 bool aliases_conditionally(const std::string& name) {
-  static const std::set<std::string> names = {
-      "aten::reshape", "aten::reshape_as",   "aten::contiguous",  "aten::to",      "aten::flatten",   "aten::ravel",
-      "aten::type_as", "aten::resolve_conj", "aten::resolve_neg", "aten::_to_cpu", "aten::unflatten"};
+  static const std::set<std::string> names = {"aten::reshape",     "aten::reshape_as", "aten::contiguous", "aten::to",
+                                              "aten::flatten",     "aten::ravel",      "aten::type_as",    "aten::resolve_conj",
+                                              "aten::resolve_neg", "aten::_to_cpu",    "aten::unflatten"};
   return names.contains(name);
 }
 
 // Operators that may return an operand, or a view of one, though their schemas do not say so.
 bool hides_aliasing(const std::string& name) {
   static const std::set<std::string> names = {
-      "aten::dropout",           "aten::feature_dropout", "aten::alpha_dropout", "aten::feature_alpha_dropout",
-      "aten::type_as",           "aten::atleast_1d",      "aten::atleast_2d",    "aten::atleast_3d",
-      "aten::broadcast_tensors", "aten::meshgrid",        "aten::sum_to_size",   "aten::lift",
-      "aten::_unsafe_view",      "aten::unsafe_split",    "aten::unsafe_chunk",  "aten::unsafe_split_with_sizes",
+      "aten::dropout",           "aten::feature_dropout", "aten::alpha_dropout",  "aten::feature_alpha_dropout",
+      "aten::type_as",           "aten::atleast_1d",      "aten::atleast_2d",     "aten::atleast_3d",
+      "aten::broadcast_tensors", "aten::meshgrid",        "aten::sum_to_size",    "aten::lift",
+      "aten::_unsafe_view",      "aten::unsafe_split",    "aten::unsafe_chunk",   "aten::unsafe_split_with_sizes",
       "aten::conj_physical",     "aten::to_dense",        "aten::cartesian_prod", "aten::chain_matmul"};
   return names.contains(name);
 }

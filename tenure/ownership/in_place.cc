@@ -1,8 +1,8 @@
 // tenure/ownership/in_place.cc
 //
-// For each mutated input: place() walks from its new content back to the input and replaces each step by one that writes; is_sound()
-// then runs through the changed graph and asks, of every read of the input's memory, whether the content that was meant is still there.
-// If not, the steps are put back.
+// For each mutated input: place() walks from its new content back to the input and replaces each step by one that writes;
+// is_sound() then runs through the changed graph and asks, of every read of the input's memory, whether the content that was meant
+// is still there. If not, the steps are put back.
 #include "tenure/ownership/in_place.h"
 
 #include <algorithm>
@@ -118,7 +118,8 @@ class Rewriting {
     const ValueId value = node.outputs[0].values.at(0), self = node.inputs[0].value.value();
     if (node.inputs.size() < 2 || !node.inputs[1].value.is_value() || !place(self, where)) return false;
     const ValueId source = node.inputs[1].value.value();
-    Node view_node{.name = new_name(node.name + "_place"), .kind = NodeKind::kOperator, .target = view, .inputs = {}, .outputs = {}};
+    Node view_node{
+        .name = new_name(node.name + "_place"), .kind = NodeKind::kOperator, .target = view, .inputs = {}, .outputs = {}};
     for (const NamedArgument& input : node.inputs)
       if (input.name != "src") view_node.inputs.push_back(input);
     std::vector<Step> steps;
@@ -247,10 +248,10 @@ class Rewriting {
   }
 
   Graph& graph_;
-  std::vector<std::vector<Step>> steps_;              // what each node of the original graph has become
-  std::map<ValueId, ValueId> same_as_;                // values that are all of another value's memory
-  ValueId target_;                                    // of the rewrite under way
-  std::map<uint32_t, std::vector<Step>> saved_;       // by node: what it was before
+  std::vector<std::vector<Step>> steps_;         // what each node of the original graph has become
+  std::map<ValueId, ValueId> same_as_;           // values that are all of another value's memory
+  ValueId target_;                               // of the rewrite under way
+  std::map<uint32_t, std::vector<Step>> saved_;  // by node: what it was before
   std::set<std::string> names_;
 };
 
@@ -269,7 +270,8 @@ std::vector<ValueId> write_in_place(Graph& graph, std::vector<AliasFacts>& facts
                                     : input.kind == GraphInput::Kind::kUser && input.name == output.target;
       if (!is_target || !may_rewrite[i] || !input.value.valid()) continue;
       if (!rewriting) rewriting.emplace(graph, facts);
-      if (output.value.value() != input.value && rewriting->rewrite(output.value.value(), input.value)) rewritten.push_back(input.value);
+      if (output.value.value() != input.value && rewriting->rewrite(output.value.value(), input.value))
+        rewritten.push_back(input.value);
     }
   }
   if (rewriting) rewriting->finish(facts);

@@ -16,8 +16,8 @@ struct Step {
   ValueId scattered;        // and the value that was scattered into it
 };
 
-/// Runs through the steps in their order and keeps, for the memory of one input, when it was written and when each value that lies in
-/// it got its content. A view has the content time of what it is a view of. The steps outlive it.
+/// Runs through the steps in their order and keeps, for the memory of one input, when it was written and when each value that lies
+/// in it got its content. A view has the content time of what it is a view of. The steps outlive it.
 class Soundness {
  public:
   Soundness(size_t values, ValueId target);

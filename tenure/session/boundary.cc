@@ -53,8 +53,8 @@ Boundary::Boundary(const Program& program) : program_(program), state_(program),
           ", which is no input of the program");
     const auto position = std::find(user_inputs_.begin(), user_inputs_.end(), target->second);
     const bool is_input = position != user_inputs_.end();
-    write_backs_.push_back({output.value.value(), target->second,
-                            is_input ? std::optional<size_t>(position - user_inputs_.begin()) : std::nullopt});
+    write_backs_.push_back(
+        {output.value.value(), target->second, is_input ? std::optional<size_t>(position - user_inputs_.begin()) : std::nullopt});
   }
 }
 
@@ -83,8 +83,8 @@ bool Boundary::will_change(const at::Tensor& tensor, const Registers& registers)
 }
 
 const Boundary::WriteBack* Boundary::new_input_content(ValueId value) const {
-  const auto found = std::find_if(write_backs_.begin(), write_backs_.end(),
-                                  [&](const WriteBack& w) { return w.input && w.source == value; });
+  const auto found =
+      std::find_if(write_backs_.begin(), write_backs_.end(), [&](const WriteBack& w) { return w.input && w.source == value; });
   return found == write_backs_.end() ? nullptr : &*found;
 }
 

@@ -31,9 +31,10 @@ class Boundary {
   /// new content home.
   void enter(std::span<const c10::IValue> inputs, Registers& registers) const;
 
-  /// The flat user outputs, before anything is written back. Each tensor is an object of its own or the caller's own input: also where
-  /// it is the new content of that input, which write_back() will bring there. What would change later is copied: memory of the state, the old content of an input that write_back() will change, and planned
-  /// memory that reached an output though no schema says so; those that share memory share the copy's.
+  /// The flat user outputs, before anything is written back. Each tensor is an object of its own or the caller's own input: also
+  /// where it is the new content of that input, which write_back() will bring there. What would change later is copied: memory of
+  /// the state, the old content of an input that write_back() will change, and planned memory that reached an output though no
+  /// schema says so; those that share memory share the copy's.
   std::vector<c10::IValue> results(std::span<const c10::IValue> inputs, const Registers& registers) const;
 
   /// Copies the new content of mutated buffers and inputs to where it belongs, unless it was made there. After results().
@@ -42,8 +43,8 @@ class Boundary {
  private:
   struct WriteBack {
     ValueId source;
-    ValueId target;                // a graph input
-    std::optional<size_t> input;   // its position among the user inputs
+    ValueId target;               // a graph input
+    std::optional<size_t> input;  // its position among the user inputs
   };
 
   const WriteBack* new_input_content(ValueId value) const;
@@ -53,8 +54,8 @@ class Boundary {
   const Program& program_;
   State state_;
   Registers weights_;
-  std::vector<ValueId> user_inputs_;        // invalid for constants
-  std::vector<size_t> written_in_place_;    // positions in user_inputs_
+  std::vector<ValueId> user_inputs_;      // invalid for constants
+  std::vector<size_t> written_in_place_;  // positions in user_inputs_
   std::vector<WriteBack> write_backs_;
   std::unordered_set<const c10::StorageImpl*> weight_storages_;
 };

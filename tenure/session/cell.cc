@@ -19,7 +19,8 @@ Cell::Cell(void* chunk, size_t capacity, CellUse use, SharedLedger ledger)
   const bool slot = use_ == CellUse::kSlot;
   (slot ? ledger_->slot_bytes : ledger_->own_bytes) += static_cast<int64_t>(capacity_);
   ledger_->slots += slot;
-  if (ledger_->poison) fill_poison(data_, capacity_ + guard());
+  if (ledger_->poison) fill_poison(data_, capacity_);
+  if (ledger_->poison) fill_poison(static_cast<char*>(data_) + capacity_, kGuard);
 }
 
 Cell::~Cell() {

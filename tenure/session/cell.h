@@ -2,8 +2,8 @@
 //
 // A cell backs one storage at a time: a slot of a leased output, or the own buffer of a standing value whose size or life cannot be
 // planned. The storage's deleter, wherever and whenever it runs (a NumPy alias dropped in another thread, long after the session),
-// marks the cell free. A cell outlives its pool while its storage is held. A storage that the caller resizes or set_()s elsewhere lets go
-// of the cell's memory through the same deleter, so there is no way to hold it that the cell does not know of.
+// marks the cell free. A cell outlives its pool while its storage is held. A storage that the caller resizes or set_()s elsewhere
+// lets go of the cell's memory through the same deleter, so there is no way to hold it that the cell does not know of.
 #pragma once
 
 #include <atomic>

@@ -85,9 +85,8 @@ void OwnershipCheck::keep_operands(const PreparedCall& call) {
     if (tensor == nullptr || tensor->layout() != at::kStrided) return;
     const char *begin = static_cast<const char*>(tensor->storage().data()), *end = begin + tensor->storage().nbytes();
     const auto overlaps = [&](const auto& other) { return other.begin < end && begin < other.end; };
-    const bool is_watched = std::any_of(watched_.begin(), watched_.end(), [&](const Watched& w) {
-      return overlaps(Range{w.base, w.base + w.copy.size()});
-    });
+    const bool is_watched = std::any_of(watched_.begin(), watched_.end(),
+                                        [&](const Watched& w) { return overlaps(Range{w.base, w.base + w.copy.size()}); });
     if (is_watched || std::any_of(allowed_.begin(), allowed_.end(), overlaps)) return;
     operands_.push_back({value, tensor->storage(), std::vector<char>(begin, end)});
   });
@@ -96,7 +95,8 @@ void OwnershipCheck::keep_operands(const PreparedCall& call) {
 void OwnershipCheck::compare_operands(const Node& node) {
   for (const Operand& operand : operands_) {
     if (!std::equal(operand.copy.begin(), operand.copy.end(), static_cast<const char*>(operand.storage.data())))
-      report(&node, concat("wrote to its operand ", program_.graph().value(operand.value).name, ", which its schema says it only reads"));
+      report(&node,
+             concat("wrote to its operand ", program_.graph().value(operand.value).name, ", which its schema says it only reads"));
   }
   operands_.clear();
 }
@@ -125,9 +125,9 @@ void OwnershipCheck::compare(Watched& watched, const PreparedCall& call) {
     const auto [now, before] = std::mismatch(from, to, watched.copy.data() + (from - watched.base));
     if (now == to) return;
     const Node& node = program_.graph().nodes[static_cast<size_t>(call.node)];
-    const std::string where =
-        watched.name.empty() ? concat("byte ", now - watched.base, " of the arena, where ", owner_at(now, call.node), " lies")
-                             : concat("byte ", now - watched.base, " of the state ", watched.name);
+    const std::string where = watched.name.empty()
+                                  ? concat("byte ", now - watched.base, " of the arena, where ", owner_at(now, call.node), " lies")
+                                  : concat("byte ", now - watched.base, " of the state ", watched.name);
     report(&node, concat("wrote to ", where, ", which is not its to write"));
   };
   for (const Range& range : allowed_) {
@@ -174,7 +174,8 @@ void OwnershipCheck::check_cells(const Node* node) const {
   frame_.cells.for_each([&](CellPool& pool, int owner) {
     pool.for_each([&](const Cell& cell) {
       const bool of_result = owner == frame_.cells.results_node();
-      const std::string& whose = of_result ? std::string("a copied result") : program_.graph().nodes[static_cast<size_t>(owner)].name;
+      const std::string& whose =
+          of_result ? std::string("a copied result") : program_.graph().nodes[static_cast<size_t>(owner)].name;
       if (!cell.is_guard_intact()) report(node, concat("memory behind a buffer of ", whose, " was written"));
       if (!cell.is_poison_intact()) report(node, concat("a free buffer of ", whose, " was written by somebody who had let it go"));
     });

@@ -10,10 +10,10 @@
 
 namespace tenure {
 
-/// Watches one replay of one frame: that each call reads only planned memory whose value lives, and writes only the memory of its own
-/// results, scratch and mutated operands. Memory whose value's life ends is filled with kPoison, so that a later read is no longer
-/// right by accident. Every violation is an Error(kOwnership) that names the operator, the value and the run. Costs a comparison of the
-/// whole arena, the state and the call's operands a call.
+/// Watches one replay of one frame: that each call reads only planned memory whose value lives, and writes only the memory of its
+/// own results, scratch and mutated operands. Memory whose value's life ends is filled with kPoison, so that a later read is no
+/// longer right by accident. Every violation is an Error(kOwnership) that names the operator, the value and the run. Costs a
+/// comparison of the whole arena, the state and the call's operands a call.
 class OwnershipCheck {
  public:
   /// `run` counts the session's runs. Throws if planned memory or a free slot was written since the last run.
@@ -58,7 +58,7 @@ class OwnershipCheck {
   const PreparedRun& prepared_;
   Frame& frame_;
   const int64_t run_;
-  std::vector<Watched> watched_;  // the arena first
+  std::vector<Watched> watched_;   // the arena first
   std::vector<Range> allowed_;     // what the call under way may write, by address
   std::vector<Operand> operands_;  // of the call under way
   int ended_to_ = -1;              // the lives that end with that node or before have been ended

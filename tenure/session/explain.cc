@@ -1,82 +1,17 @@
+// tenure/session/explain.cc: an Explanation from the file alone, and over it what an observing run showed.
 #include "tenure/session/explain.h"
 
-#include <c10/util/accumulate.h>
-
 #include <algorithm>
-#include <array>
+#include <map>
 
 #include "tenure/base/error.h"
+#include "tenure/plan/plan.h"
 #include "tenure/session/plan.h"
 
 namespace tenure {
 namespace {
 
 using Origin = ValueRecord::Origin;
-
-// What the observing run showed, over what the schemas promised.
-void refine(ValueExplanation& entry, const Program& program, const Plan& plan, ValueId value) {
-  const ValueRecord& seen = plan.observation.values[value.index];
-  const Owner& owner = program.ownership().owners[value.index];
-  switch (seen.origin) {
-    case Origin::kUnseen:
-    case Origin::kNumber: return;
-    case Origin::kInput:
-    case Origin::kWeight:
-      if (owner.ownership == Ownership::kBorrowed)
-        entry.bytes = c10::multiply_integers(seen.sizes) * static_cast<int64_t>(c10::elementSize(seen.dtype));
-      return;
-    case Origin::kEmpty: entry.bytes = 0; return;
-    case Origin::kElsewhere:
-      if (owner.ownership == Ownership::kView || owner.ownership == Ownership::kBorrowed) return;
-      entry.ownership = Ownership::kFresh;
-      entry.where = "allocator";
-      entry.reason = "its memory came from no request of the run's thread, so its life cannot be foreseen";
-      return;
-    case Origin::kRequest: break;
-  }
-  const Request& request = plan.observation.requests[static_cast<size_t>(seen.request)];
-  const bool own_memory = program.graph().value(value).producer.index == static_cast<uint32_t>(request.node);
-  if (!own_memory) {
-    if (owner.ownership != Ownership::kView) {
-      entry.ownership = Ownership::kView;
-      entry.where = concat("memory made by ", program.graph().nodes[static_cast<size_t>(request.node)].name);
-      entry.reason = concat("the operator's schema hides that it returned memory made by ",
-                            program.graph().nodes[static_cast<size_t>(request.node)].name);
-    }
-    return;
-  }
-  const Placement& placement = plan.placements[static_cast<size_t>(seen.request)];
-  entry.bytes = request.bytes;
-  switch (placement.kind) {
-    case Placement::Kind::kArena:
-      entry.ownership = Ownership::kStanding;
-      entry.where = "arena";
-      entry.arena_offset = placement.offset;
-      if (owner.conditional) entry.reason += "; for these sizes it is memory of its own";
-      break;
-    case Placement::Kind::kOwn:
-      entry.ownership = Ownership::kStanding;
-      entry.where = "own buffer";
-      break;
-    case Placement::Kind::kState:
-      entry.ownership = Ownership::kBorrowed;
-      entry.where = "state";
-      entry.reason = concat("made where ", program.graph().value(placement.state).name, " lies: it is its new content");
-      break;
-    case Placement::Kind::kSlot:
-      entry.ownership = Ownership::kLeased;
-      entry.where = "slot";
-      if (!owner.escapes && request.returned) entry.reason = "reached the caller though no schema says so";
-      if (!owner.escapes && !request.returned)
-        entry.reason = "declared an output that the caller gets (set_output_tensors_as_unowned)";
-      break;
-    case Placement::Kind::kOrdinary:
-      entry.ownership = Ownership::kFresh;
-      entry.where = "allocator";
-      entry.reason = "its memory was still held when the run ended, so its life cannot be foreseen";
-      break;
-  }
-}
 
 std::string place_of(const Program& program, const Owner& owner) {
   switch (owner.ownership) {
@@ -100,12 +35,26 @@ std::optional<int64_t> static_bytes(const Value& value) {
   return bytes;
 }
 
-}  // namespace
+// Where the standing values would lie if operators took no scratch. Nothing if the size of one is not in the file.
+void lay_out(Explanation& explanation) {
+  std::vector<plan::Buffer> buffers;
+  std::vector<ValueExplanation*> entries;
+  for (ValueExplanation& entry : explanation.values) {
+    if (entry.ownership != Ownership::kStanding || entry.where != "arena") continue;
+    if (!entry.bytes) return;
+    if (*entry.bytes == 0) continue;
+    buffers.push_back({.begin = entry.first_node, .end = std::max(entry.last_node, entry.first_node) + 1, .size = *entry.bytes});
+    entries.push_back(&entry);
+  }
+  const plan::Layout layout = plan::greedy_by_size(buffers);
+  for (size_t i = 0; i < entries.size(); ++i) entries[i]->arena_offset = layout.offsets[i];
+  explanation.arena_bytes = layout.arena_size;
+}
 
-Explanation explain(const Program& program, const Plan* plan) {
+Explanation from_file(const Program& program) {
   Explanation explanation;
-  if (plan != nullptr) explanation.signature = plan->observation.signature;
   const Graph& graph = program.graph();
+  int64_t slots = 0;
   for (size_t v = 0; v < graph.values.size(); ++v) {
     const Value& value = graph.values[v];
     if (value.kind != ValueKind::kTensor) continue;
@@ -122,33 +71,207 @@ Explanation explain(const Program& program, const Plan* plan) {
     entry.where = place_of(program, owner);
     entry.reason = owner.reason;
     if (owner.ownership != Ownership::kView) entry.bytes = static_bytes(value);
-    if (plan != nullptr) refine(entry, program, *plan, ValueId(v));
+    if (owner.ownership == Ownership::kLeased) {
+      entry.slot = slots++;
+      entry.where = concat("slot ", *entry.slot);
+    }
     explanation.values.push_back(std::move(entry));
   }
   return explanation;
 }
 
-std::string Explanation::table() const {
-  using Row = std::array<std::string, 5>;
-  std::vector<Row> rows = {{"value", "owner", "bytes", "where", "why"}};
-  for (const ValueExplanation& entry : values) {
-    const std::string where = entry.arena_offset ? concat(entry.where, " + ", *entry.arena_offset) : entry.where;
-    rows.push_back({entry.value, std::string(to_string(entry.ownership)), entry.bytes ? std::to_string(*entry.bytes) : "-", where,
-                    entry.reason});
+/// Puts what a plan knows in the place of what the file promised.
+class Refinement {
+ public:
+  Refinement(const Program& program, const Plan& plan) : program_(program), graph_(program.graph()), plan_(plan) { find_ways_out(); }
+
+  void apply(Explanation& explanation) {
+    explanation.signature = plan_.observation.signature;
+    explanation.arena_bytes = plan_.arena_bytes;
+    size_t at = 0;
+    for (size_t v = 0; v < graph_.values.size(); ++v)
+      if (graph_.values[v].kind == ValueKind::kTensor) refine(explanation.values[at++], ValueId(v));
   }
-  std::array<size_t, 5> widths{};
-  for (const Row& row : rows)
-    for (size_t c = 0; c + 1 < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
-  std::string text;
-  for (const Row& row : rows) {
-    for (size_t c = 0; c < row.size(); ++c) {
-      const std::string padding(widths[c] > row[c].size() ? widths[c] - row[c].size() : 0, ' ');
-      const bool number = c == 2;
-      text += number ? padding + row[c] : row[c] + (c + 1 < row.size() ? padding : "");
-      text += c + 1 < row.size() ? "  " : "\n";
+
+ private:
+  const ValueRecord& record(ValueId value) const { return plan_.observation.values[value.index]; }
+  const std::string& name(ValueId value) const { return graph_.value(value).name; }
+  const Owner& owner(ValueId value) const { return program_.ownership().owners[value.index]; }
+
+  bool share_memory(ValueId a, ValueId b) const {
+    const ValueRecord &x = record(a), &y = record(b);
+    if (x.origin != y.origin) return false;
+    if (x.origin == Origin::kRequest) return x.request == y.request;
+    return (x.origin == Origin::kInput || x.origin == Origin::kWeight) && x.input == y.input;
+  }
+
+  // Whose memory the value was seen in: the operand of its operator, else the first value in it. Invalid for memory of its own.
+  ValueId base_of(ValueId value) const {
+    const NodeId producer = graph_.value(value).producer;
+    const ValueRecord& seen = record(value);
+    ValueId base;
+    if (!producer.valid()) return base;
+    for_each_input(graph_.node(producer), [&](ValueId operand) {
+      if (!base.valid() && share_memory(operand, value)) base = operand;
+    });
+    if (base.valid()) return base;
+    if (seen.origin == Origin::kInput || seen.origin == Origin::kWeight) return seen.input;
+    for (size_t v = 0; v < value.index; ++v)
+      if (seen.origin == Origin::kRequest && share_memory(ValueId(v), value)) return ValueId(v);
+    return base;
+  }
+
+  bool schema_admits(ValueId value) const { return owner(value).ownership == Ownership::kView; }
+
+  // From each output back through the values it was seen to share memory with.
+  void find_ways_out() {
+    int number = 0;
+    for (const GraphOutput& output : graph_.outputs) {
+      if (output.kind != GraphOutput::Kind::kUser) continue;
+      const std::string returned = concat("returned to the caller as output ", number++);
+      if (!output.value.is_value()) continue;
+      std::string way;
+      for (ValueId value = output.value.value(); value.valid(); value = base_of(value)) {
+        way_out_.try_emplace(value.index, way.empty() ? returned : concat(returned, " through ", way));
+        way += concat(way.empty() ? "" : ", ", name(value), schema_admits(value) || !base_of(value).valid() ? "" : ", whose schema hides it");
+      }
     }
   }
-  return text;
+
+  const std::string* way_out(ValueId value) const {
+    const auto found = way_out_.find(value.index);
+    return found == way_out_.end() ? nullptr : &found->second;
+  }
+
+  const GraphOutput* input_mutation(ValueId value) const {
+    for (const GraphOutput& output : graph_.outputs)
+      if (output.kind == GraphOutput::Kind::kInputMutation && output.value.is_value() && output.value.value() == value) return &output;
+    return nullptr;
+  }
+
+  void refine(ValueExplanation& entry, ValueId value) {
+    const ValueRecord& seen = record(value);
+    entry.slot = std::nullopt;
+    entry.arena_offset = std::nullopt;
+    switch (seen.origin) {
+      case Origin::kUnseen:
+      case Origin::kNumber: return;
+      case Origin::kEmpty: entry.bytes = 0; return;
+      case Origin::kElsewhere:
+        if (entry.ownership == Ownership::kView || entry.ownership == Ownership::kBorrowed) return;
+        return set(entry, Ownership::kFresh, "allocator", "its memory came from no request of the run's thread, so its life cannot be foreseen");
+      case Origin::kInput:
+      case Origin::kWeight:
+      case Origin::kRequest: break;
+    }
+    const ValueId base = base_of(value);
+    if (base.valid() && base != value) return refine_view(entry, value, base);
+    if (seen.origin == Origin::kRequest) return refine_own(entry, value);
+    refine_borrowed(entry, value);
+  }
+
+  static void set(ValueExplanation& entry, Ownership ownership, std::string where, std::string reason) {
+    entry.ownership = ownership;
+    entry.where = std::move(where);
+    entry.reason = std::move(reason);
+  }
+
+  void refine_borrowed(ValueExplanation& entry, ValueId value) const {
+    const ValueRecord& seen = record(value);
+    int64_t bytes = static_cast<int64_t>(c10::elementSize(seen.dtype));
+    for (int64_t size : seen.sizes) bytes *= size;
+    entry.bytes = bytes;
+    add_copy(entry, value);
+  }
+
+  void add_copy(ValueExplanation& entry, ValueId value) const {
+    const std::string* way = way_out(value);
+    const ValueId input = record(value).input;
+    const bool is_state = input.valid() && owner(input).reason.starts_with("state");
+    if (way != nullptr && is_state) entry.reason += concat("; ", *way, ", as a copy in a slot, since the next run changes it");
+    if (way != nullptr && !is_state && record(value).origin == Origin::kWeight) entry.reason += concat("; ", *way, ", as it is");
+  }
+
+  void refine_view(ValueExplanation& entry, ValueId value, ValueId base) const {
+    const bool hidden = !schema_admits(value);
+    const bool borrowed = record(value).origin != Origin::kRequest;
+    entry.bytes = std::nullopt;
+    set(entry, Ownership::kView, concat("view of ", name(base)),
+        hidden ? concat("the operator's schema hides that it returned memory of ", name(base))
+               : concat("shares the memory of ", name(base)));
+    if (const std::string* way = way_out(value); way != nullptr && !borrowed) entry.reason += concat("; ", *way);
+    if (borrowed) add_copy(entry, value);
+  }
+
+  void refine_own(ValueExplanation& entry, ValueId value) {
+    const size_t r = static_cast<size_t>(record(value).request);
+    const Request& request = plan_.observation.requests[r];
+    const Placement& placement = plan_.placements[r];
+    const std::string copied = owner(value).conditional ? "for these sizes it is memory of its own; " : "";
+    entry.bytes = request.bytes;
+    entry.first_node = request.node;
+    entry.last_node = request.end_node;
+    switch (placement.kind) {
+      case Placement::Kind::kArena:
+        set(entry, Ownership::kStanding, "arena", copied + inside(value, request));
+        entry.arena_offset = placement.offset;
+        break;
+      case Placement::Kind::kOwn:
+        set(entry, Ownership::kStanding, "own buffer", copied + inside(value, request) + why_own(request));
+        break;
+      case Placement::Kind::kState:
+        set(entry, Ownership::kStanding, "state", concat("made where ", name(placement.state), " lies, as its new content"));
+        break;
+      case Placement::Kind::kSlot:
+        entry.slot = slot_of(r);
+        set(entry, Ownership::kLeased, concat("slot ", *entry.slot), copied + leased(value));
+        break;
+      case Placement::Kind::kOrdinary:
+        set(entry, Ownership::kFresh, "allocator", "its memory was still held when the run ended, so its life cannot be foreseen");
+        break;
+    }
+  }
+
+  std::string inside(ValueId value, const Request& request) const {
+    if (const GraphOutput* output = input_mutation(value))
+      return concat("the new content of the caller's input ", output->target, ", copied there at the end of the run");
+    const auto& nodes = graph_.nodes;
+    if (request.end_node >= static_cast<int>(nodes.size())) return "never leaves the program; written back at the end of the run";
+    return concat("never leaves the program; last used by ", nodes[static_cast<size_t>(request.end_node)].name);
+  }
+
+  std::string why_own(const Request& request) const {
+    if (plan_.varies[static_cast<size_t>(request.node)]) return "; its size depends on data, so it has a buffer that grows";
+    return "; a custom operator reads or makes it and might keep it, so its buffer is reused only when nobody holds it";
+  }
+
+  std::string leased(ValueId value) const {
+    const std::string* way = way_out(value);
+    return way != nullptr ? *way : "declared an output that the caller gets (set_output_tensors_as_unowned)";
+  }
+
+  int64_t slot_of(size_t request) {
+    const auto slot = slots_.try_emplace(request, static_cast<int64_t>(slots_.size())).first;
+    return slot->second;
+  }
+
+  const Program& program_;
+  const Graph& graph_;
+  const Plan& plan_;
+  std::map<uint32_t, std::string> way_out_;  // by value
+  std::map<size_t, int64_t> slots_;          // by request
+};
+
+}  // namespace
+
+Explanation explain(const Program& program, const Plan* plan) {
+  Explanation explanation = from_file(program);
+  if (plan == nullptr) {
+    lay_out(explanation);
+  } else {
+    Refinement(program, *plan).apply(explanation);
+  }
+  return explanation;
 }
 
 }  // namespace tenure

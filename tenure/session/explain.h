@@ -1,4 +1,4 @@
-// tenure/session/explain.h: who owns each value, where it lies and why, as records and as a table.
+// tenure/session/explain.h: who owns each value, where it lies and why, as records, as a table and as JSON.
 #pragma once
 
 #include <cstdint>
@@ -15,18 +15,24 @@ struct ValueExplanation {
   std::string node;    // the node that makes it; empty for inputs
   std::string target;  // that node's operator or engine; empty for inputs
   Ownership ownership = Ownership::kStanding;
-  std::optional<int64_t> bytes;         // of its memory; nothing for a view, or before a run
-  std::optional<int64_t> arena_offset;  // standing values with a fixed size
-  std::string where;                    // "arena", "own buffer", "slot", "caller", "weight", "state", "view of x", "allocator"
+  std::optional<int64_t> bytes;         // of its memory; nothing for a view, or where the sizes are not known
+  std::optional<int64_t> arena_offset;  // bytes; standing values with a fixed size
+  std::optional<int64_t> slot;          // leased values: which of the program's slots, counted from 0
+  std::string where;                    // "arena", "own buffer", "slot 0", "caller", "weight", "state", "view of x", "allocator"
   int first_node = -1, last_node = -1;  // life: indices of the nodes that make it and that use it or a view of it last
   std::string reason;
 };
 
 struct Explanation {
   std::vector<ValueExplanation> values;
-  std::string signature;  // "f32[1, 3, 224, 224]"; empty before the first run
-  /// An aligned text table, one line a value.
+  std::string signature;                // "f32[1, 3, 224, 224]"; empty before the first run
+  std::optional<int64_t> arena_bytes;   // that the plan needs; nothing where a standing value's size is not known
+  /// "as observed for f32[1, 3, 224, 224]", or what is known from the file alone.
+  std::string basis() const;
+  /// An aligned text table, one line a value, with basis() above it.
   std::string table() const;
+  /// One object: basis, signature, arena_bytes and values, an array of objects with the fields of ValueExplanation.
+  std::string json() const;
 };
 
 }  // namespace tenure

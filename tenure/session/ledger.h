@@ -1,4 +1,5 @@
-// tenure/session/ledger.h: what a session's memory amounts to at this moment, kept where it changes, so that nobody waits to read it.
+// tenure/session/ledger.h: what a session's memory amounts to at this moment, kept where it changes, so that nobody waits to read
+// it.
 #pragma once
 
 #include <atomic>

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "tenure/base/error.h"
 namespace tenure {
@@ -33,7 +34,7 @@ void Observer::start(const Registers& registers) {
     if (content.isTensor() && content.toTensor().defined() && content.toTensor().has_storage()) {
       const bool user = input.kind == GraphInput::Kind::kUser;
       const c10::StorageImpl* storage = content.toTensor().storage().unsafeGetStorageImpl();
-      borrowed_.emplace(storage, user ? Origin::kInput : Origin::kWeight);
+      borrowed_.emplace(storage, std::pair(user ? Origin::kInput : Origin::kWeight, input.value));
       if (!user && std::binary_search(state.begin(), state.end(), input.target)) state_.insert(storage);
     }
     record(input.value, content);
@@ -47,7 +48,7 @@ void Observer::check_writes(int node, const Registers& registers) const {
     if (!content.isTensor() || !content.toTensor().defined() || !content.toTensor().has_storage()) continue;
     const c10::Storage& storage = content.toTensor().storage();
     const auto found = borrowed_.find(storage.unsafeGetStorageImpl());
-    const bool weight = found != borrowed_.end() && found->second == Origin::kWeight && !state_.contains(found->first);
+    const bool weight = found != borrowed_.end() && found->second.first == Origin::kWeight && !state_.contains(found->first);
     check(!weight, ErrorCode::kUnsupported, "node ", program_.graph().nodes[static_cast<size_t>(node)].name, " writes into ",
           program_.graph().value(value).name,
           ", which lies in the memory of a weight though no operator's schema says so; the schema of the operator that returned it "
@@ -111,7 +112,7 @@ void Observer::record(ValueId value, const c10::IValue& content) {
   record.dtype = tensor.scalar_type();
   const c10::Storage& storage = tensor.storage();
   if (const auto found = borrowed_.find(storage.unsafeGetStorageImpl()); found != borrowed_.end()) {
-    record.origin = found->second;
+    std::tie(record.origin, record.input) = found->second;
     if (record.origin == Origin::kWeight) record.tensor = tensor;
   } else if (const auto made = live_.find(storage.data()); made != live_.end()) {
     record.origin = Origin::kRequest;

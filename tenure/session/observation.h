@@ -21,8 +21,9 @@ struct Request {
   int node = 0;
   plan::Bytes bytes = 0;
   plan::Time begin = 0;
-  plan::Time end = -1;        // when it was freed on the running thread within the run; -1 if it was not
-  int end_node = -1;          // the node under way, or done last, at `end`; one past the last node if nobody freed it before the results were taken
+  plan::Time end = -1;  // when it was freed on the running thread within the run; -1 if it was not
+  int end_node =
+      -1;  // the node under way, or done last, at `end`; one past the last node if nobody freed it before the results were taken
   bool scratch = false;       // freed before its node was done
   uint64_t freed_before = 0;  // which scratch of the node had been freed when the request came: the sum of their free_mark()s
   bool returned = false;      // memory of a user output
@@ -44,6 +45,7 @@ struct ValueRecord {
   };
   Origin origin = Origin::kUnseen;
   int request = -1;
+  ValueId input;  // kInput, kWeight: the graph input whose memory it is
   c10::IValue number;
   at::Tensor tensor;
   std::vector<int64_t> sizes, strides;  // in elements
@@ -67,8 +69,8 @@ class Observer final : public CountingScope {
 
   /// Before the run: what the graph's inputs are.
   void start(const Registers& registers);
-  /// Before the node's call. Throws Error(kUnsupported) if it would write into a weight that the file's other runs read too: a value
-  /// that a schema did not admit to be the weight's memory.
+  /// Before the node's call. Throws Error(kUnsupported) if it would write into a weight that the file's other runs read too: a
+  /// value that a schema did not admit to be the weight's memory.
   void enter_node(int node, const Registers& registers);
   /// After the node's call, its results in `registers`.
   void leave_node(const Registers& registers);
@@ -81,14 +83,16 @@ class Observer final : public CountingScope {
   void freed(void* p) override;
 
  private:
+  using Origin = ValueRecord::Origin;
+
   void record(ValueId value, const c10::IValue& content);
   void check_writes(int node, const Registers& registers) const;
 
   const Program& program_;
   Observation observation_;
   std::unordered_map<const void*, int> live_;                                  // address -> request
-  std::unordered_map<const c10::StorageImpl*, ValueRecord::Origin> borrowed_;  // storages that were there before the run
-  std::unordered_set<const c10::StorageImpl*> state_;                          // of them, those that runs may write
+  std::unordered_map<const c10::StorageImpl*, std::pair<Origin, ValueId>> borrowed_;  // storages that were there before the run
+  std::unordered_set<const c10::StorageImpl*> state_;                                 // of them, those that runs may write
   plan::Time clock_ = 0;
   int node_ = -1;  // -1 between nodes
   int last_node_ = -1;

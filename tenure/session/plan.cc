@@ -1,7 +1,7 @@
 // tenure/session/plan.cc: from one observation to the places and modes of a replay.
 //
 // 1. varies: nodes that touch anything data-dependent
-// 2. placements: returned or possibly escaping -> slot; varying, or in the hands of a custom operator -> own buffer; outlived ->
+// 2. placements: returned, or an engine's output that is declared unowned -> slot; varying, or in the hands of a custom operator -> own buffer; outlived ->
 //    ordinary; the new content of state that nobody reads any more -> where the state lies; the rest -> arena
 // 3. layout: the arena's buffers through plan::greedy_by_size, checked by plan::find_violation
 // 4. modes, forward: a value is fixed when its memory is (arena, weight) and its sizes and place in it follow from the signature
@@ -72,17 +72,16 @@ class Planning {
 
   void place_requests() {
     const auto& requests = plan_->observation.requests;
-    std::vector<bool> may_leave(requests.size());
+    std::vector<bool> declared_unowned(requests.size());
     for (size_t v = 0; v < graph_.values.size(); ++v) {
       const ValueRecord& seen = plan_->observation.values[v];
-      if (seen.origin == Origin::kRequest && (owners_[v].escapes || is_unowned_output(ValueId(v))))
-        may_leave[static_cast<size_t>(seen.request)] = true;
+      if (seen.origin == Origin::kRequest && is_unowned_output(ValueId(v))) declared_unowned[static_cast<size_t>(seen.request)] = true;
     }
     const std::vector<bool> may_be_kept = requests_of_custom_operators();
     for (size_t r = 0; r < requests.size(); ++r) {
       const bool varies = plan_->varies[static_cast<size_t>(requests[r].node)];
       Placement::Kind kind = Placement::Kind::kArena;
-      if (requests[r].returned || may_leave[r]) {
+      if (requests[r].returned || declared_unowned[r]) {
         kind = Placement::Kind::kSlot;
       } else if (requests[r].end < 0 && !varies) {
         kind = Placement::Kind::kOrdinary;
@@ -226,7 +225,8 @@ int64_t footprint(const Plan& plan) {
   constexpr size_t kTensorBytes = 400, kCallBytes = 300;  // a TensorImpl with its storage, a prepared call with its arguments
   size_t bytes = sizeof(Plan) + plan.observation.requests.size() * (sizeof(Request) + sizeof(Placement) + sizeof(void*));
   bytes += plan.observation.of_node.size() * kCallBytes;
-  for (const ValueRecord& record : plan.observation.values) bytes += sizeof(ValueRecord) + 2 * record.sizes.size() * sizeof(int64_t);
+  for (const ValueRecord& record : plan.observation.values)
+    bytes += sizeof(ValueRecord) + 2 * record.sizes.size() * sizeof(int64_t);
   for (ValueMode mode : plan.modes) bytes += mode == ValueMode::kFixed ? kTensorBytes : sizeof(c10::IValue);
   return static_cast<int64_t>(bytes);
 }

@@ -35,7 +35,7 @@ struct PreparedCall {
   std::vector<int> patched;            // positions in `arguments` that are looked up in each run
   std::vector<PreparedResult> results;
   std::vector<ValueId> released;        // registers read for the last time here
-  int first_request = 0, requests = 0;   // in the plan
+  int first_request = 0, requests = 0;  // in the plan
 };
 
 /// A plan bound to one frame's arena. Used by the frame's thread only.

@@ -30,8 +30,8 @@ bool is_strided_memory(const at::Tensor& tensor) { return tensor.layout() == at:
 
 void ResultCopies::add(size_t index, const at::Tensor& tensor) {
   const c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
-  auto group = std::find_if(groups_.begin(), groups_.end(),
-                            [&](const Group& g) { return g.storage.unsafeGetStorageImpl() == storage; });
+  auto group =
+      std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) { return g.storage.unsafeGetStorageImpl() == storage; });
   const Span span = span_of(tensor);
   if (group == groups_.end()) {
     group = groups_.insert(groups_.end(), {tensor.storage(), span.begin, span.end, {}});
@@ -62,7 +62,8 @@ void ResultCopies::make(std::vector<c10::IValue>& results) const {
         continue;
       }
       at::Tensor copy = at::empty({0}, tensor.options());
-      const int64_t offset = tensor.numel() == 0 ? 0 : tensor.storage_offset() - begin / static_cast<int64_t>(tensor.element_size());
+      const int64_t offset =
+          tensor.numel() == 0 ? 0 : tensor.storage_offset() - begin / static_cast<int64_t>(tensor.element_size());
       copy.set_(bytes.storage(), offset, tensor.sizes(), tensor.strides());
       copy._set_conj(tensor.is_conj());
       copy._set_neg(tensor.is_neg());

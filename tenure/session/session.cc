@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <mutex>
 
 #include "tenure/base/error.h"
@@ -23,6 +24,8 @@ SessionOptions checked(SessionOptions options, const Boundary& boundary) {
   check(options.max_frames > 0 && options.max_plan_bytes > 0 && options.max_output_slots > 0, ErrorCode::kInvalidArgument,
         "max_frames, max_plan_bytes and max_output_slots must be at least 1");
   if (!boundary.state().empty()) options.max_frames = 1;
+  const char* asked = std::getenv("TENURE_CHECK_OWNERSHIP");
+  options.check_ownership |= asked != nullptr && asked[0] != '\0' && asked[0] != '0';
   return options;
 }
 
@@ -241,7 +244,9 @@ Session::Impl::Values Session::Impl::run_replaying(Frame& frame, PreparedRun& pr
     throw;
   }
   allocate_ahead(frame, prepared, scope.result_copies());
+  const bool kept = options_.check_ownership && scope.outstanding() != 0;
   settle(frame, prepared, scope);
+  check(!kept, ErrorCode::kOwnership, "an operator kept memory of the arena beyond the run");
   count_run(scope);
   std::lock_guard lock(mutex_);
   ++counters_.replays;
@@ -251,8 +256,7 @@ Session::Impl::Values Session::Impl::run_replaying(Frame& frame, PreparedRun& pr
 void Session::Impl::allocate_ahead(Frame& frame, const PreparedRun& prepared, int result_copies) const {
   const size_t max_slots = static_cast<size_t>(options_.max_output_slots);
   for (const auto& [node, ordinal] : prepared.slots) frame.cells.pool(node, ordinal, CellUse::kSlot).allocate_ahead(max_slots);
-  for (int i = 0; i < result_copies; ++i)
-    frame.cells.pool(frame.cells.results_node(), i, CellUse::kSlot).allocate_ahead(max_slots);
+  for (int i = 0; i < result_copies; ++i) frame.cells.pool(frame.cells.results_node(), i, CellUse::kSlot).allocate_ahead(max_slots);
 }
 
 // After a replay, however it ended; its registers are empty. `prepared` may be gone afterwards.

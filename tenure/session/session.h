@@ -22,15 +22,16 @@ namespace tenure {
 struct SessionOptions {
   /// Runs in flight at once; a further caller waits. Each frame has its own memory. A program with state uses one.
   int max_frames = 4;
-  /// Host memory for the plans of all signatures, with the calls prepared from them in one frame. The least recently used go; the last
-  /// one stays whatever it takes. Arenas and buffers are not counted: all plans share them.
+  /// Host memory for the plans of all signatures, with the calls prepared from them in one frame. The least recently used go; the
+  /// last one stays whatever it takes. Arenas and buffers are not counted: all plans share them.
   int64_t max_plan_bytes = int64_t{64} << 20;
   /// Slots a frame keeps for one output; when the caller holds more results than that, further ones are plain allocations.
   int max_output_slots = 64;
   /// Off: every tensor of a run is allocated when it is made. The answers are the same, bit for bit.
   bool pre_allocated_outputs = true;
-  /// Checks every replay: memory is filled with a poison pattern when the life of what is in it ends, and each call must keep to the
-  /// memory that is its to read and write; else the run throws Error(kOwnership). Slow: for tests and for finding out.
+  /// Checks every replay: memory is filled with a poison pattern when the life of what is in it ends, and each call must keep to
+  /// the memory that is its to read and write; else the run throws Error(kOwnership). Slow: for tests and for finding out. The environment
+  /// variable TENURE_CHECK_OWNERSHIP=1 sets it for all sessions of a process.
   bool check_ownership = false;
 };
 
@@ -65,9 +66,9 @@ class Session {
   /// Runs the program on the flat user inputs, in order: tensors. Thread-safe. The result holds the flat user outputs; each may be
   /// held for any time and never changes. Throws Error(kInvalidArgument) for a wrong number, dtype, rank, size or device of an
   /// input, or a size outside the exported range, and for a run inside a run of the same session when no frame is left; kOperator,
-  /// kEngine, kRuntimeAssert with the node's name when a step fails. The session stays usable after any of them; state that a failed
-  /// run had already written keeps what it wrote, as in eager PyTorch. Outputs that are not tensors are left out; run_values gives
-  /// them.
+  /// kEngine, kRuntimeAssert with the node's name when a step fails. The session stays usable after any of them; state that a
+  /// failed run had already written keeps what it wrote, as in eager PyTorch. Outputs that are not tensors are left out; run_values
+  /// gives them.
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs);
 
   /// The same for inputs and outputs that may be numbers, strings or None.
@@ -81,15 +82,16 @@ class Session {
   Stats stats() const;
 
   /// Gives memory back to the system: arenas, own buffers and free slots of the frames that are not in a run. Results that are held
-  /// stay as they are. Plans are kept: the next runs take memory anew and observe nothing. Returns the bytes given back. Thread-safe.
+  /// stay as they are. Plans are kept: the next runs take memory anew and observe nothing. Returns the bytes given back.
+  /// Thread-safe.
   int64_t trim();
 
   /// The state (the buffers that runs change) as the file gives it. Waits for a run in flight. Thread-safe.
   void reset_state();
   /// A copy of the state by buffer name. Waits for a run in flight. Thread-safe.
   std::map<std::string, at::Tensor> state_dict() const;
-  /// Takes over the content of `state`, which may name any of the buffers in state_dict(). Throws Error(kInvalidArgument) for another
-  /// name, dtype or size, and changes nothing then. Waits for a run in flight. Thread-safe.
+  /// Takes over the content of `state`, which may name any of the buffers in state_dict(). Throws Error(kInvalidArgument) for
+  /// another name, dtype or size, and changes nothing then. Waits for a run in flight. Thread-safe.
   void load_state_dict(const std::map<std::string, at::Tensor>& state);
 
   /// See SessionOptions::pre_allocated_outputs. Takes effect with the next run. Thread-safe.

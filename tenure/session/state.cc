@@ -67,9 +67,8 @@ State::State(const Program& program) : program_(program) {
 }
 
 bool State::holds(const at::Tensor& tensor) const {
-  return std::any_of(storages_.begin(), storages_.end(), [&](const Storage& s) {
-    return tensor.has_storage() && share_storage(s.bytes, tensor);
-  });
+  return std::any_of(storages_.begin(), storages_.end(),
+                     [&](const Storage& s) { return tensor.has_storage() && share_storage(s.bytes, tensor); });
 }
 
 void State::reset() {
@@ -79,7 +78,8 @@ void State::reset() {
   for (auto& [name, tensor] : tensors_) {  // an in-place operator may have changed its shape or, resizing it, its memory
     const at::Tensor& weight = program_.weights().at(name);
     if (holds(tensor) && tensor.sizes() == weight.sizes() && tensor.strides() == weight.strides()) continue;
-    const auto storage = std::find_if(storages_.begin(), storages_.end(), [&](const Storage& s) { return share_storage(s.original, weight); });
+    const auto storage =
+        std::find_if(storages_.begin(), storages_.end(), [&](const Storage& s) { return share_storage(s.original, weight); });
     tensor.set_(storage->bytes.storage(), weight.storage_offset(), weight.sizes(), weight.strides());
   }
 }
@@ -95,8 +95,8 @@ void State::load(const std::map<std::string, at::Tensor>& values) {
   for (const auto& [name, value] : values) {
     std::string known;
     for (const std::string& each : names) known += (known.empty() ? "" : ", ") + each;
-    check(std::find(names.begin(), names.end(), name) != names.end(), ErrorCode::kInvalidArgument, "the program has no state named ",
-          name, "; it has ", known.empty() ? "none" : known);
+    check(std::find(names.begin(), names.end(), name) != names.end(), ErrorCode::kInvalidArgument,
+          "the program has no state named ", name, "; it has ", known.empty() ? "none" : known);
     const at::Tensor& target = tensors_.at(name);
     check(value.defined() && value.scalar_type() == target.scalar_type() && value.sizes() == target.sizes(),
           ErrorCode::kInvalidArgument, "state ", name, ": expected ", target.scalar_type(), " ", target.sizes(), ", got ",

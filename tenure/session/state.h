@@ -12,8 +12,8 @@
 namespace tenure {
 
 /// Copies of the buffers that runs change, so that sessions of one program do not see each other's. Names that share memory in the
-/// file go on sharing it. The memory lies in arena_region(): a plan may let an operator write its result there. It stays while anybody
-/// holds a storage of it. Not thread-safe.
+/// file go on sharing it. The memory lies in arena_region(): a plan may let an operator write its result there. It stays while
+/// anybody holds a storage of it. Not thread-safe.
 class State {
  public:
   /// Throws Error(kBadFile) naming a buffer that the file lacks.
@@ -29,8 +29,8 @@ class State {
   void reset();
   /// A copy of each buffer that runs change, by name.
   std::map<std::string, at::Tensor> copies() const;
-  /// Takes over the content of `values`, which may name any of those buffers. Throws Error(kInvalidArgument) for another name, dtype
-  /// or size, and changes nothing then.
+  /// Takes over the content of `values`, which may name any of those buffers. Throws Error(kInvalidArgument) for another name,
+  /// dtype or size, and changes nothing then.
   void load(const std::map<std::string, at::Tensor>& values);
 
  private:

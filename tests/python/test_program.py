@@ -320,12 +320,12 @@ def test_other_threads_run_while_a_program_runs(load_plain):
 
 
 def test_session_options_limit_a_program(hybrid_file):
-    program = tenure.load(hybrid_file, session_options={"max_frames": 1, "max_plans": 2})
+    program = tenure.load(hybrid_file, session_options={"max_frames": 1, "max_plan_bytes": 20_000})
     for rows in range(1, 7):
         program(torch.randn(rows, 8))
     assert program.stats().plans <= 2
     assert program.stats().frames == 1
-    for wrong in ({"frames": 1}, {"max_frames": 0}, {"max_plans": "2"}):
+    for wrong in ({"frames": 1}, {"max_frames": 0}, {"max_plan_bytes": "2"}, {"check_ownership": 1}):
         with pytest.raises(tenure.Error, match="session_options"):
             tenure.load(hybrid_file, session_options=wrong)
 

@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "tests/session/operators.h"
 #include "tests/session/support.h"
 
@@ -84,12 +86,12 @@ graph(%x: f32[8]):
   EXPECT_EQ(session.stats().abandoned_bytes, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(CustomOperator, BeginsToKeep,
-                         ::testing::Values("tenure_test::keep", "tenure_test::hold"),
+INSTANTIATE_TEST_SUITE_P(CustomOperator, BeginsToKeep, ::testing::Values("tenure_test::keep", "tenure_test::hold"),
                          [](const auto& test) { return std::string(test.param).substr(std::string(test.param).find("::") + 2); });
 
 // One of PyTorch's own that keeps planned memory (none is known to) is noticed at the run's end.
 TEST(PlannedOperator, ThatKeepsItsResultMakesTheFrameLeaveTheArenaBehind) {
+  if (std::getenv("TENURE_CHECK_OWNERSHIP") != nullptr) GTEST_SKIP() << "what it keeps is poisoned: see Check.*";
   const OperatorSwitches switches;
   Session session(make_program(R"(
 graph(%x: f32[8]):
@@ -229,7 +231,7 @@ graph(%x: f32[8]):
     Held held;
     for (int run = 0; run < 5; ++run) held.run(session, expected);
     EXPECT_EQ(session.stats().deviations, 0);
-    EXPECT_EQ(explain_value(session, "y").where, "slot");
+    EXPECT_EQ(explain_value(session, "y").where, "slot 0");
     EXPECT_NE(explain_value(session, "l").reason.find("schema hides"), std::string::npos);
   }
   Held held;

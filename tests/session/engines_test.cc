@@ -49,7 +49,7 @@ TEST(EngineBlock, TheOwnershipSwitchesChangePlacementAtTheNextRun) {
   EXPECT_EQ(explain_value(session, "p").where, "arena");
   program->engines().at("two_outputs")->set_output_tensors_as_unowned(true);
   expect_answers(session, {x, y}, wanted);
-  EXPECT_EQ(explain_value(session, "p").where, "slot");
+  EXPECT_EQ(explain_value(session, "p").where, "slot 1");
   EXPECT_THAT(explain_value(session, "p").reason, HasSubstr("set_output_tensors_as_unowned"));
   program->engines().at("two_outputs")->set_output_tensors_as_unowned(1, false);
   expect_answers(session, {x, y}, wanted);
@@ -76,7 +76,7 @@ graph(%x: f32[2, 3], %y: f32[2, 3]):
   }
   for (const auto& [got, wanted] : held) expect_same(got, wanted);
   EXPECT_TRUE(program->engines().at("two_outputs")->are_output_tensors_unowned(0));
-  EXPECT_EQ(explain_value(session, "s").where, "slot");
+  EXPECT_EQ(explain_value(session, "s").where, "slot 0");
   EXPECT_EQ(explain_value(session, "p").where, "arena");
   EXPECT_THAT(explain_value(session, "s").reason, HasSubstr("through"));
 }

@@ -108,6 +108,25 @@ at::Tensor raw(const at::Tensor& x) {
   return result;
 }
 
+// 2 x; the other way also writes a number behind its result, before it, or into its operand.
+at::Tensor overrun(const at::Tensor& x) {
+  at::Tensor y = x * 2;
+  if (other_way) y.data_ptr<float>()[y.numel()] = 3;
+  return y;
+}
+
+at::Tensor underrun(const at::Tensor& x) {
+  at::Tensor y = x * 2;
+  if (other_way) y.data_ptr<float>()[-1] = 3;
+  return y;
+}
+
+at::Tensor scribble(const at::Tensor& x) {
+  at::Tensor y = x * 2;
+  if (other_way) x.data_ptr<float>()[0] = 3;
+  return y;
+}
+
 at::Tensor fail(const at::Tensor& x) {
   at::Tensor scratch = x + 6;
   if (fail_now) throw std::runtime_error("asked to fail");
@@ -151,11 +170,14 @@ OperatorSwitches::~OperatorSwitches() { reset(); }
 TORCH_LIBRARY_FRAGMENT(aten, library) {
   library.def("_tenure_test_keep(Tensor x) -> Tensor", &keep);
   library.def("_tenure_test_erratic(Tensor x) -> Tensor", &erratic);
+  library.def("_tenure_test_overrun(Tensor x) -> Tensor", &overrun);
+  library.def("_tenure_test_underrun(Tensor x) -> Tensor", &underrun);
 }
 
 TORCH_LIBRARY(tenure_test, library) {
   library.def("keep(Tensor x) -> Tensor", &keep);
   library.def("hold(Tensor x) -> Tensor", &hold);
+  library.def("scribble(Tensor x) -> Tensor", &scribble);
   library.def("recall(Tensor x) -> Tensor", &recall);
   library.def("erratic(Tensor x) -> Tensor", &erratic);
   library.def("scratch(Tensor x) -> Tensor", &scratch);

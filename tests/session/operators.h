@@ -13,9 +13,10 @@ struct OperatorSwitches {
   OperatorSwitches& operator=(const OperatorSwitches&) = delete;
 };
 
-/// tenure_test::keep keeps its output alive in a global until its next call, tenure_test::hold its argument; only while this is set.
+/// tenure_test::keep keeps its output alive in a global until its next call, tenure_test::hold its argument; only while this is
+/// set.
 extern std::atomic<bool> keep_output;
-/// tenure_test::erratic, lie, two, scratch, pair: take the other one of their two ways.
+/// tenure_test::erratic, lie, two, scratch, pair, overrun, underrun, scribble: take the other one of their two ways.
 extern std::atomic<bool> other_way;
 /// tenure_test::fail throws.
 extern std::atomic<bool> fail_now;

@@ -240,7 +240,7 @@ TEST(Explain, TellsWhereEachValueLies) {
   EXPECT_TRUE(h.arena_offset.has_value());
   EXPECT_EQ(h.target, "aten::linear");
   EXPECT_EQ(t.ownership, Ownership::kLeased);
-  EXPECT_EQ(t.where, "slot");
+  EXPECT_EQ(t.where, "slot 0");
   EXPECT_EQ(explain_value(session, "x").where, "caller");
   EXPECT_EQ(explain_value(session, "w").where, "weight");
   EXPECT_NE(session.explain().table().find("standing"), std::string::npos);

@@ -1,0 +1,1 @@
+"""Random programs on random schedules, compared with eager PyTorch bit for bit."""
