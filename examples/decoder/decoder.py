@@ -53,11 +53,11 @@ class Layer(nn.Module):
 class Decoder(nn.Module):
     """forward(token [1], position [1]), both int64 -> the likeliest next token [1] and the logits [vocabulary].
 
-    Positions come in order from 0. The weights are random, fixed by `seed`, and spread more widely than those of a model that is to be
-    trained: what it writes depends on all that it read, and the likeliest token is so by a margin.
+    Positions come in order from 0. The weights are random, fixed by `seed`: what is written has no meaning, but hangs on all that
+    was read.
     """
 
-    def __init__(self, size: Size | None = None, seed: int = 2):
+    def __init__(self, size: Size | None = None, seed: int = 1):
         super().__init__()
         size = size or Size()
         generator = torch.Generator().manual_seed(seed)
@@ -67,7 +67,7 @@ class Decoder(nn.Module):
         self.register_buffer("every_position", torch.arange(size.context), persistent=False)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=4 / module.in_features**0.5, generator=generator)
+                nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=generator)
@@ -95,7 +95,9 @@ def decode(step: Step, prompt: Sequence[int], count: int, watch: Callable[[Tenso
     read, positions = torch.tensor(prompt).split(1), torch.arange(len(prompt) + count - 1).split(1)
     written: list[int] = []
     for index, position in enumerate(positions):
-        token, logits = step(read[index] if index < len(read) else token, position)
+        if index < len(read):
+            token = read[index]
+        token, logits = step(token, position)
         if index >= len(read) - 1:
             written.append(int(token))
             if watch is not None:

@@ -1,7 +1,7 @@
 """Writes 200 tokens after each of two prompts with eager PyTorch, torch.compile and Tenure, and compares.
 
-Prints one table: tokens a second, bytes allocated per token, how far the logits are from eager's. Writes no file. Exits with 1 and a
-reason if Tenure's tokens are not eager's, or if Tenure allocated anything for a token.
+Prints one table: tokens a second, bytes allocated per token, how far the logits are from eager's. Writes no file. Exits with 1 and
+a reason if Tenure's tokens are not eager's, or if Tenure allocated anything for a token.
 """
 
 from __future__ import annotations
@@ -158,8 +158,8 @@ def comparison(ways: list[Way]) -> Table:
     table = Table(
         title=f"Greedy decoding, {size.layers} layers of width {size.width}, room for {size.context} tokens, "
         f"{torch.get_num_threads()} threads",
-        caption="bytes allocated: by PyTorch's allocator, as its profiler counts them; what OpenVINO takes for itself is not among them"
-        f"\na dash: does not apply{failures}",
+        caption="allocated: by PyTorch's allocator, as its profiler counts; OpenVINO's own is not seen; a dash: does not apply"
+        + failures,
     )
     table.add_column("")
     for way in ways:

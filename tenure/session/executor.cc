@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tenure/base/error.h"
+#include "tenure/graph/step.h"
 
 namespace tenure {
 namespace {

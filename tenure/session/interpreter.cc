@@ -5,30 +5,10 @@
 #include <set>
 
 #include "tenure/base/error.h"
+#include "tenure/graph/step.h"
 
 namespace tenure {
 namespace {
-
-void interpret_operator(const Node& node, const OperatorCall& call, Registers& registers) {
-  const auto& parameters = call.op.schema().arguments();
-  torch::jit::Stack stack;
-  stack.reserve(call.arguments.size());
-  for (size_t i = 0; i < call.arguments.size(); ++i)
-    stack.push_back(materialize(call.arguments[i], *parameters[i].type(), registers));
-  call_operator(call.op, stack);
-  store_results(node, stack, registers);
-}
-
-void interpret_scalar(const Node& node, ScalarFunction function, Registers& registers) {
-  std::vector<c10::IValue> arguments;
-  arguments.reserve(node.inputs.size());
-  for (const NamedArgument& input : node.inputs) {
-    check(!input.value.is_list(), ErrorCode::kUnsupported, "a list as the argument of ", node.target);
-    arguments.push_back(input.value.is_value() ? registers[input.value.value().index] : input.value.constant());
-  }
-  c10::IValue result = function(arguments);
-  for_each_output(node, [&](ValueId value) { registers[value.index] = result; });
-}
 
 void interpret_engine(const Node& node, const Engine& engine, EngineContext& context, Registers& registers) {
   const std::vector<at::Tensor> inputs = engine_inputs(node, registers);
@@ -90,36 +70,14 @@ void write_aliased_inputs(const Node& node, const Engine& engine, const std::vec
   }
 }
 
-c10::ArrayRef<c10::IValue> elements_of(const Node& node, const NodeOutput& output, const c10::IValue& list) {
-  const auto elements = list.toListRef();
-  check(elements.size() == output.values.size(), ErrorCode::kBadFile, node.target, " returned a list of ", elements.size(),
-        " tensors, but the file names ", output.values.size());
-  return elements;
-}
-
-void store_results(const Node& node, torch::jit::Stack& stack, Registers& registers) {
-  check(stack.size() >= node.outputs.size(), ErrorCode::kBadFile, node.target, " returned ", stack.size(),
-        " results, but the file names ", node.outputs.size());
-  for (size_t i = 0; i < node.outputs.size(); ++i) {
-    const NodeOutput& output = node.outputs[i];
-    if (!output.is_list) {
-      if (!output.values.empty() && output.values[0].valid()) registers[output.values[0].index] = std::move(stack[i]);
-      continue;
-    }
-    const auto elements = elements_of(node, output, stack[i]);
-    for (size_t k = 0; k < output.values.size(); ++k)
-      if (output.values[k].valid()) registers[output.values[k].index] = elements[k];
-  }
-}
-
 void interpret_node(const Program& program, size_t index, EngineContexts& contexts, Registers& registers) {
   const Node& node = program.graph().nodes[index];
   const ResolvedNode& resolved = program.nodes()[index];
   with_context([&] { return concat("node ", node.name, " (", node.target, ")"); },
                [&] {
                  switch (node.kind) {
-                   case NodeKind::kOperator: interpret_operator(node, *resolved.call, registers); break;
-                   case NodeKind::kScalar: interpret_scalar(node, resolved.scalar, registers); break;
+                   case NodeKind::kOperator: interpret(node, *resolved.call, registers); break;
+                   case NodeKind::kScalar: interpret(node, resolved.scalar, registers); break;
                    case NodeKind::kEngine:
                      interpret_engine(node, *resolved.engine, context_of(resolved, index, contexts), registers);
                      break;

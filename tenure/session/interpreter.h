@@ -27,12 +27,6 @@ EngineContext& context_of(const ResolvedNode& resolved, size_t node, EngineConte
 /// Runs node `node` of the program: reads and writes `registers`. Throws Error with the context "node NAME".
 void interpret_node(const Program& program, size_t node, EngineContexts& contexts, Registers& registers);
 
-/// Distributes an operator's results to the registers of the node's outputs.
-void store_results(const Node& node, torch::jit::Stack& stack, Registers& registers);
-
-/// The elements of a node's result that is a list. Throws Error(kBadFile) unless there are as many as the file names.
-c10::ArrayRef<c10::IValue> elements_of(const Node& node, const NodeOutput& output, const c10::IValue& list);
-
 /// The call's tensors as engine inputs: dense copies are made of those that are not contiguous.
 std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registers);
 

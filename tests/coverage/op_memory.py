@@ -50,13 +50,17 @@ def _copy(tensor: torch.Tensor, storages: dict[int, torch.UntypedStorage]) -> to
     origin = tensor.untyped_storage()
     storage = storages.setdefault(origin._cdata, origin.clone())
     copied = torch.empty(0, dtype=tensor.dtype).set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
-    torch._C._set_conj(copied, tensor.is_conj())
-    torch._C._set_neg(copied, tensor.is_neg())
+    if tensor.is_conj():
+        torch._C._set_conj(copied, True)
+    if tensor.is_neg():
+        torch._C._set_neg(copied, True)
     return copied
 
 
 def _write(tensor: torch.Tensor, change: Change) -> None:
-    if tensor.layout == torch.strided and tensor.numel() and not tensor.is_quantized:
+    """Not to a tensor that overlaps itself: that has fewer values than elements."""
+    plain = tensor.layout == torch.strided and not tensor.is_quantized
+    if plain and tensor.numel() and torch._debug_has_internal_overlap(tensor) != 1:
         tensor.copy_(change(tensor.flatten()).view(tensor.shape))
 
 

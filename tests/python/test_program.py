@@ -320,7 +320,7 @@ def test_other_threads_run_while_a_program_runs(load_plain):
 
 
 def test_session_options_limit_a_program(hybrid_file):
-    program = tenure.load(hybrid_file, session_options={"max_frames": 1, "max_plan_bytes": 20_000})
+    program = tenure.load(hybrid_file, session_options={"max_frames": 1, "max_plan_bytes": 7_000})
     for rows in range(1, 7):
         program(torch.randn(rows, 8))
     assert program.stats().plans <= 2

@@ -81,6 +81,48 @@ graph(%x: f32[2, 3], %y: f32[2, 3]):
   EXPECT_THAT(explain_value(session, "s").reason, HasSubstr("through"));
 }
 
+// A KV cache that an engine updates: one aliased binding, while the other outputs go on being standing and leased.
+TEST(EngineBlock, AnAliasedBindingIsWrittenInPlaceAndTurnsNoReuseOffForTheOthers) {
+  Session session(make_program(R"(
+graph(%x: f32[2, 3], %cache: f32[2, 3] = buffer "cache"):
+  %sum: f32[2, 3], %product: f32[2, 3] = engine "two_outputs"(%x, %cache)
+  %r: f32[2, 3] = aten::relu(self=%product)
+  return (%r, buffer "cache" = %sum)
+)",
+                               {{"cache", at::ones({2, 3})}}, {"two_outputs"}, AliasedBinding{.output = 0, .input = 1}));
+  at::Tensor cache = at::ones({2, 3});
+  Tensors held, wanted;
+  for (int run = 0; run < 8; ++run) {
+    const at::Tensor x = at::randn({2, 3});
+    held.push_back(session.run({x})[0]);
+    wanted.push_back(at::relu(x * cache));
+    cache = x + cache;
+    expect_same({session.state_dict().at("cache")}, {cache});
+  }
+  expect_same(held, wanted);
+  EXPECT_EQ(explain_value(session, "sum").where, "view of cache");
+  EXPECT_EQ(explain_value(session, "product").where, "arena");
+  EXPECT_EQ(explain_value(session, "r").where, "slot 0");
+  held.clear();
+  session.run({at::randn({2, 3})});
+  EXPECT_EQ(session.stats().last_run_allocations, 0);
+}
+
+// The engine wants dense memory: the caller's strided tensor is brought into it and back.
+TEST(EngineBlock, AnAliasedBindingOfAnInputThatIsNotContiguousReachesTheCaller) {
+  Session session(make_program(R"(
+graph(%x: f32[2, 3], %y: f32[2, 3]):
+  %sum: f32[2, 3], %product: f32[2, 3] = engine "two_outputs"(%x, %y)
+  return (%product)
+)",
+                               {}, {"two_outputs"}, AliasedBinding{.output = 0, .input = 1}));
+  for (int run = 0; run < 5; ++run) {
+    const at::Tensor x = at::randn({2, 3}), y = at::randn({3, 2}).t(), before = y.clone();
+    expect_same(session.run({x, y}), {x * before});
+    expect_same({y}, {x + before});
+  }
+}
+
 TEST(EngineBlock, ChangingSizesAndInputsThatAreNotContiguous) {
   Session session(make_program(R"(
 graph(%x: f32[s0, 8]):

@@ -11,11 +11,15 @@
 
 namespace tenure::testing {
 
-std::shared_ptr<const Program> make_program(std::string_view text, Weights weights, const std::vector<std::string>& parts) {
+std::shared_ptr<const Program> make_program(std::string_view text, Weights weights, const std::vector<std::string>& parts,
+                                            std::optional<AliasedBinding> aliased) {
   ProgramFile file;
   file.graph = parse_graph(text);
   file.weights = std::move(weights);
-  for (const std::string& part : parts) file.engines.push_back({part_spec("null", part), part_blob("null", part)});
+  for (const std::string& part : parts) {
+    file.engines.push_back({part_spec("null", part), part_blob("null", part)});
+    if (aliased) file.engines.back().spec.outputs.at(aliased->output).aliases_input = aliased->input;
+  }
   return Program::make(std::move(file), "test");
 }
 

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,9 +18,15 @@ namespace tenure::testing {
 using Tensors = std::vector<at::Tensor>;
 using Weights = std::map<std::string, at::Tensor>;
 
+/// Output `output` of every engine is written into the memory of input `input`.
+struct AliasedBinding {
+  size_t output, input;
+};
+
 /// A program of that text form (tenure/graph/text.h) with these weights, and with the null engine's parts of these names.
 std::shared_ptr<const Program> make_program(std::string_view text, Weights weights = {},
-                                            const std::vector<std::string>& parts = {});
+                                            const std::vector<std::string>& parts = {},
+                                            std::optional<AliasedBinding> aliased = std::nullopt);
 
 /// The same dtype, sizes and bits.
 bool same_bits(const at::Tensor& a, const at::Tensor& b);

@@ -13,6 +13,7 @@ from .schedules import Step, draw_steps
 from .sums import WRITES
 from .words import WORDS
 
+LEAST = 5  # of a size that varies: torch.export refuses to tell smaller ones from the sizes that a module fixes
 LAYOUTS = ("dense", "dense", "dense", "transposed", "strided", "offset", "expanded")
 
 
@@ -27,6 +28,9 @@ class Input:
 
     def tensor(self, sizes: Mapping[str, int], seed: int) -> torch.Tensor:
         """With numbers from the seed: quarters in [-4, 4], small integers, or truth values."""
+        return self._laid_out(sizes, seed).data  # no view of another tensor, whose shape torch.export would guard
+
+    def _laid_out(self, sizes: Mapping[str, int], seed: int) -> torch.Tensor:
         shape = [sizes[dim] if isinstance(dim, str) else dim for dim in self.dims]
         generator = torch.Generator().manual_seed(seed)
         if self.layout == "expanded" and shape and isinstance(self.dims[0], int):
@@ -90,7 +94,7 @@ class Case:
         letters = sorted({dim for each in self.inputs for dim in each.dims if isinstance(dim, str)})
         if not letters:
             return None
-        dims = {letter: torch.export.Dim(letter, max=64) for letter in letters}
+        dims = {letter: torch.export.Dim(letter, min=LEAST, max=64) for letter in letters}
         return [{k: dims[dim] for k, dim in enumerate(each.dims) if isinstance(dim, str)} for each in self.inputs]
 
     def __str__(self) -> str:
@@ -107,7 +111,7 @@ def draw_case(draws: Draws) -> Case:
     plain = draws.chance(45)
     exact = not plain or draws.chance(50)
     signatures = _signatures(draws)
-    maker = ModuleMaker(draws, len(signatures), exact)
+    maker = ModuleMaker(draws, len(signatures), exact, plain)
     inputs = _inputs(draws, maker, signatures)
     _buffers(draws, maker)
     _statements(draws, maker, draws.integer(3, 14))
@@ -131,8 +135,8 @@ def draw_case(draws: Draws) -> Case:
 def _signatures(draws: Draws) -> list[dict[str, int]]:
     if not draws.chance(50):
         return [{}]
-    first = draws.integer(3, 6)
-    sizes = [first, *draws.choice([[first + 2], [2], [first + 4, 2], [7, first + 5]])]
+    first = draws.integer(LEAST, LEAST + 3)
+    sizes = [first, *draws.choice([[first + 2], [LEAST - 1 + first], [first + 4, LEAST], [LEAST + 4, first + 5]])]
     return [{"b": size} for size in sizes]
 
 
@@ -159,6 +163,8 @@ def _inputs(draws: Draws, maker: ModuleMaker, signatures: list[dict[str, int]]) 
         inputs[0] = Input("x0", inputs[0].dtype, tuple(base), inputs[0].layout)
     for k, each in enumerate(inputs):
         maker.input(each.name, [each.tensor(sizes, k) for sizes in signatures], SMALL)
+        if each.layout == "expanded":
+            maker.frozen.update(tensor.untyped_storage().data_ptr() for tensor in maker.tensors(each.name))
     return tuple(inputs)
 
 

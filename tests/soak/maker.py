@@ -69,9 +69,12 @@ def bits_of(count: int) -> int:
 class ModuleMaker:
     """The module so far: its values by name, as tensors of each signature, and what is known of their numbers."""
 
-    def __init__(self, draws: Draws, signatures: int, exact: bool):
-        """`exact`: no operator whose result depends on the layout of its operands, as sums of arbitrary numbers do."""
-        self.draws, self.exact = draws, exact
+    def __init__(self, draws: Draws, signatures: int, exact: bool, plain: bool):
+        """`exact`: no operator whose result depends on the layout of its operands, as sums of arbitrary numbers do. `plain`: the
+        program is what torch.export gives, with its operators in place; else it is made functional, which operators whose schema
+        hides an alias do not survive.
+        """
+        self.draws, self.exact, self.plain = draws, exact, plain
         self.environments: list[dict] = [{"self": SimpleNamespace()} for _ in range(signatures)]
         self.set_up: list[str] = []  # of __init__
         self.lines: list[str] = []  # of forward

@@ -240,7 +240,7 @@ def writes_from_another(maker: ModuleMaker) -> None:
         if y.magnitude > 3:
             b = maker.let(f"{b}.clamp(-4, 4)", Bounds(2, y.grain))
             y = maker.bounds_of(b)
-        forms = [f"{a}.copy_({b})", f"{a}.mul_(0.5).add_({b})", f"{a}.lerp_({b}, 0.5)" if False else f"{a}.copy_({b})"]
+        forms = [f"{a}.copy_({b})", f"{a}.mul_(0.5).add_({b})", f"{a}[...] = {b}"]
         return maker.write(a, maker.draws.choice(forms), Bounds(y.magnitude, ANY_GRAIN))
     forms = [
         (f"{a}.add_({b})", (x | y).grown(1)),
@@ -248,7 +248,6 @@ def writes_from_another(maker: ModuleMaker) -> None:
         (f"{a}.mul_({b})", x.times(y)),
         (f"{a}.sub_({b})", (x | y).grown(1)),
         (f"{a}[...] = {b}", y),
-        (f"torch.maximum({a}, {b}, out={a})" if False else f"{a}.copy_({b})", y),
     ]
     return maker.write(a, *maker.draws.choice(forms))
 

@@ -161,17 +161,21 @@ def may_or_may_not_copy(maker: ModuleMaker) -> None:
         f"{a}.to({maker.tensor(a).dtype})",
         f"{a}.reshape({', '.join(f'{a}.size({dim})' for dim in reversed(range(rank)))})" if rank else f"{a}.reshape(1)",
         f"{a}.ravel()",
-        f"torch.atleast_2d({a})",
-        f"{a}.type_as({maker.pick((maker.tensor(a).dtype,))})",
         f"{a}.expand_as({a}).contiguous()",
     ]
+    if maker.plain:
+        forms += [
+            f"torch.atleast_2d({a})",
+            f"{a}.type_as({a})",
+            f"torch.broadcast_tensors({a}, {a})[0]",
+        ]  # their schemas are silent
     view(maker, a, maker.draws.choice(forms))
 
 
 @word(3)
 def aliases_as_it_is(maker: ModuleMaker) -> None:
     a = maker.pick(unbacked=True)
-    forms = [f"{a}.detach()", f"{a}.view_as({a})", f"{a}[...]", f"{a}.alias()" if False else f"torch.ops.aten.alias({a})"]
+    forms = [f"{a}.detach()", f"{a}.view_as({a})", f"{a}[...]", f"torch.ops.aten.alias({a})"]
     view(maker, a, maker.draws.choice(forms))
 
 

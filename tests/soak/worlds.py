@@ -31,7 +31,9 @@ ALIASES: dict[str, Callable[[torch.Tensor], Any]] = {
     "detached": lambda tensor: tensor.detach(),
     "numpy": lambda tensor: tensor.numpy() if not tensor.is_conj() else tensor,
     "dlpack": lambda tensor: torch.from_dlpack(tensor) if not tensor.is_conj() else tensor,
-    "storage": lambda tensor: tensor.untyped_storage() if tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes else tensor,
+    "storage": lambda tensor: (
+        tensor.untyped_storage() if tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes else tensor
+    ),
 }
 
 
@@ -145,7 +147,9 @@ class Worlds:
                     one = one.clone() if own else one
                     if kind == "storage" and (ALIASES[kind](one) is one or ALIASES[kind](other) is other):
                         kind = "tensor"
-                    self.held.append(Held(ALIASES[kind](one), ALIASES[kind](other), f"result {number % len(expected)} of {step}", not own))
+                    self.held.append(
+                        Held(ALIASES[kind](one), ALIASES[kind](other), f"result {number % len(expected)} of {step}", not own)
+                    )
 
     def feed(self, which: int, theirs: list[Any], ours: list[Any]) -> None:
         """A held result becomes an argument, with new numbers in it, where it fits one."""

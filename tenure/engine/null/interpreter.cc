@@ -5,25 +5,9 @@
 #include <utility>
 
 #include "tenure/base/error.h"
+#include "tenure/graph/step.h"
 
 namespace tenure::null {
-namespace {
-
-void store(const NodeOutput& output, c10::IValue value, Registers& registers) {
-  if (!output.is_list) {
-    if (output.values.at(0).valid()) registers[output.values[0].index] = std::move(value);
-    return;
-  }
-  const auto elements = value.toList();
-  check(elements.size() == output.values.size(), ErrorCode::kOperator, "expected ", output.values.size(), " results, got ",
-        elements.size());
-  for (size_t i = 0; i < elements.size(); ++i) {
-    if (output.values[i].valid()) registers[output.values[i].index] = elements.get(i);
-  }
-}
-
-}  // namespace
-
 Interpreter::Interpreter(ProgramFile file) : file_(std::move(file)), initial_(file_.graph.values.size()) {
   resolve_inputs();
   resolve_steps();
@@ -78,23 +62,11 @@ void Interpreter::resolve_outputs() {
 
 void Interpreter::run_step(const Step& step, Registers& registers) const {
   const Node& node = file_.graph.node(step.node);
-  torch::jit::Stack stack;
   if (step.call) {
-    const auto& parameters = step.call->op.schema().arguments();
-    for (size_t i = 0; i < parameters.size(); ++i) {
-      stack.push_back(materialize(step.call->arguments[i], *parameters[i].type(), registers));
-    }
-    call_operator(step.call->op, stack);
+    interpret(node, *step.call, registers);
   } else {
-    for (const NamedArgument& input : node.inputs) {
-      stack.push_back(input.value.is_value() ? registers[input.value.value().index] : input.value.constant());
-    }
-    c10::IValue result = step.function(stack);
-    stack.assign(1, std::move(result));
+    interpret(node, step.function, registers);
   }
-  const std::vector<NodeOutput>& outputs = node.outputs;
-  check(outputs.size() <= stack.size(), ErrorCode::kOperator, "expected ", outputs.size(), " results, got ", stack.size());
-  for (size_t i = 0; i < outputs.size(); ++i) store(outputs[i], std::move(stack[i]), registers);
 }
 
 std::vector<at::Tensor> Interpreter::run(std::span<const at::Tensor> inputs) const {
