@@ -83,7 +83,9 @@ Explanation from_file(const Program& program) {
 /// Puts what a plan knows in the place of what the file promised.
 class Refinement {
  public:
-  Refinement(const Program& program, const Plan& plan) : program_(program), graph_(program.graph()), plan_(plan) { find_ways_out(); }
+  Refinement(const Program& program, const Plan& plan) : program_(program), graph_(program.graph()), plan_(plan) {
+    find_ways_out();
+  }
 
   void apply(Explanation& explanation) {
     explanation.signature = plan_.observation.signature;
@@ -133,7 +135,8 @@ class Refinement {
       std::string way;
       for (ValueId value = output.value.value(); value.valid(); value = base_of(value)) {
         way_out_.try_emplace(value.index, way.empty() ? returned : concat(returned, " through ", way));
-        way += concat(way.empty() ? "" : ", ", name(value), schema_admits(value) || !base_of(value).valid() ? "" : ", whose schema hides it");
+        way += concat(way.empty() ? "" : ", ", name(value),
+                      schema_admits(value) || !base_of(value).valid() ? "" : ", whose schema hides it");
       }
     }
   }
@@ -145,7 +148,8 @@ class Refinement {
 
   const GraphOutput* input_mutation(ValueId value) const {
     for (const GraphOutput& output : graph_.outputs)
-      if (output.kind == GraphOutput::Kind::kInputMutation && output.value.is_value() && output.value.value() == value) return &output;
+      if (output.kind == GraphOutput::Kind::kInputMutation && output.value.is_value() && output.value.value() == value)
+        return &output;
     return nullptr;
   }
 
@@ -159,7 +163,8 @@ class Refinement {
       case Origin::kEmpty: entry.bytes = 0; return;
       case Origin::kElsewhere:
         if (entry.ownership == Ownership::kView || entry.ownership == Ownership::kBorrowed) return;
-        return set(entry, Ownership::kFresh, "allocator", "its memory came from no request of the run's thread, so its life cannot be foreseen");
+        return set(entry, Ownership::kFresh, "allocator",
+                   "its memory came from no request of the run's thread, so its life cannot be foreseen");
       case Origin::kInput:
       case Origin::kWeight:
       case Origin::kRequest: break;

@@ -25,7 +25,8 @@ nlohmann::ordered_json or_null(const std::optional<T>& value) {
 
 std::string Explanation::basis() const {
   if (!signature.empty()) return concat("as observed for ", signature);
-  return "from the file alone; a run shows more: the scratch of operators, sizes that are not in the file, aliases that schemas hide";
+  return "from the file alone; a run shows more: the scratch of operators, sizes that are not in the file, aliases that schemas "
+         "hide";
 }
 
 std::string Explanation::table() const {

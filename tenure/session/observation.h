@@ -90,7 +90,7 @@ class Observer final : public CountingScope {
 
   const Program& program_;
   Observation observation_;
-  std::unordered_map<const void*, int> live_;                                  // address -> request
+  std::unordered_map<const void*, int> live_;                                         // address -> request
   std::unordered_map<const c10::StorageImpl*, std::pair<Origin, ValueId>> borrowed_;  // storages that were there before the run
   std::unordered_set<const c10::StorageImpl*> state_;                                 // of them, those that runs may write
   plan::Time clock_ = 0;

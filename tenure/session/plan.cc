@@ -1,7 +1,8 @@
 // tenure/session/plan.cc: from one observation to the places and modes of a replay.
 //
 // 1. varies: nodes that touch anything data-dependent
-// 2. placements: returned, or an engine's output that is declared unowned -> slot; varying, or in the hands of a custom operator -> own buffer; outlived ->
+// 2. placements: returned, or an engine's output that is declared unowned -> slot; varying, or in the hands of a custom operator ->
+// own buffer; outlived ->
 //    ordinary; the new content of state that nobody reads any more -> where the state lies; the rest -> arena
 // 3. layout: the arena's buffers through plan::greedy_by_size, checked by plan::find_violation
 // 4. modes, forward: a value is fixed when its memory is (arena, weight) and its sizes and place in it follow from the signature
@@ -75,7 +76,8 @@ class Planning {
     std::vector<bool> declared_unowned(requests.size());
     for (size_t v = 0; v < graph_.values.size(); ++v) {
       const ValueRecord& seen = plan_->observation.values[v];
-      if (seen.origin == Origin::kRequest && is_unowned_output(ValueId(v))) declared_unowned[static_cast<size_t>(seen.request)] = true;
+      if (seen.origin == Origin::kRequest && is_unowned_output(ValueId(v)))
+        declared_unowned[static_cast<size_t>(seen.request)] = true;
     }
     const std::vector<bool> may_be_kept = requests_of_custom_operators();
     for (size_t r = 0; r < requests.size(); ++r) {

@@ -30,8 +30,8 @@ struct SessionOptions {
   /// Off: every tensor of a run is allocated when it is made. The answers are the same, bit for bit.
   bool pre_allocated_outputs = true;
   /// Checks every replay: memory is filled with a poison pattern when the life of what is in it ends, and each call must keep to
-  /// the memory that is its to read and write; else the run throws Error(kOwnership). Slow: for tests and for finding out. The environment
-  /// variable TENURE_CHECK_OWNERSHIP=1 sets it for all sessions of a process.
+  /// the memory that is its to read and write; else the run throws Error(kOwnership). Slow: for tests and for finding out. The
+  /// environment variable TENURE_CHECK_OWNERSHIP=1 sets it for all sessions of a process.
   bool check_ownership = false;
 };
 

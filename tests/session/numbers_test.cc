@@ -33,7 +33,48 @@ graph(%x: f32[s0, 2], %n: int(s1), %a: float, %b: bool, mode = "fast"):
     EXPECT_EQ(got[5].toInt(), n);
   }
   EXPECT_EQ(session.stats().deviations, 0);
-  EXPECT_EQ(session.stats().observing_runs, 6);
+  EXPECT_EQ(session.stats().observing_runs, 6) << "two sizes, three numbers that a size depends on";
+}
+
+TEST(Numbers, ThatNoSizeDependsOnShareOnePlan) {
+  Session session(make_program(R"(
+graph(%x: f32[4], %a: float, %i: int(s1)):
+  where 0 <= s1 <= 3
+  %y: f32[4] = aten::mul.Scalar(self=%x, other=%a)
+  %j: int(s1 + 1) = _operator.add(a=%i, b=1)
+  %z: f32[] offset (s1) = aten::select.int(self=%y, dim=0, index=%i)
+  %s: f32[4] = aten::add.Scalar(self=%y, other=%j)
+  %t: f32[4] = aten::sin(self=%s)
+  return (%z, %t, %j)
+)"));
+  std::vector<std::pair<Tensors, Tensors>> held;
+  for (int64_t run = 0; run < 12; ++run) {
+    const at::Tensor x = at::randn({4}), y = x * (0.25 * static_cast<double>(run));
+    const std::vector<IValue> got = session.run_values({x, 0.25 * static_cast<double>(run), run % 4});
+    held.emplace_back(Tensors{got[0].toTensor(), got[1].toTensor()}, Tensors{y[run % 4].clone(), at::sin(y + (run % 4 + 1))});
+    EXPECT_EQ(got[2].toInt(), run % 4 + 1);
+  }
+  for (const auto& [got, wanted] : held) expect_same(got, wanted);
+  EXPECT_EQ(session.stats().observing_runs, 1);
+  EXPECT_EQ(session.stats().deviations, 0);
+  const Error error = error_of([&] { session.run_values({at::randn({4}), 1.0, 9}); });
+  EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument) << "its range is checked in each run";
+}
+
+TEST(Numbers, AnOffsetCountsWhereAnOperatorSeesTheWholeStorage) {
+  Session session(make_program(R"(
+graph(%x: f32[4]):
+  %v: f32[2] offset (1) = aten::as_strided(self=%x, size=[2], stride=[1], storage_offset=1)
+  %y: f32[2] = aten::sin(self=%v)
+  return (%y)
+)"));
+  const at::Tensor storage = at::randn({12});
+  for (int run = 0; run < 8; ++run) {
+    const at::Tensor x = storage.narrow(0, run % 2 == 0 ? 0 : 3, 4);
+    expect_same(session.run({x}), {at::sin(x.as_strided({2}, {1}, 1))});
+  }
+  EXPECT_EQ(session.stats().observing_runs, 2);
+  EXPECT_EQ(session.stats().deviations, 0);
 }
 
 TEST(Numbers, RunLeavesOutWhatIsNoTensor) {

@@ -15,6 +15,7 @@ namespace tenure::testing {
 
 std::atomic<bool> keep_output, other_way, fail_now;
 std::atomic<int> notes, most_at_once;
+std::function<void()> on_call_back;
 
 namespace {
 
@@ -29,6 +30,7 @@ void reset() {
   keep_output = other_way = fail_now = false;
   notes = most_at_once = 0;
   kept() = at::Tensor();
+  on_call_back = nullptr;
 }
 
 // x + 1, which somebody else may hold afterwards.
@@ -138,6 +140,12 @@ at::Tensor pick(const at::Tensor& x) { return at::masked_select(x, x > 0); }
 
 void note(int64_t) { ++notes; }
 
+// x + 1, after whatever the test does meanwhile.
+at::Tensor call_back(const at::Tensor& x) {
+  if (on_call_back) on_call_back();
+  return x + 1;
+}
+
 // x + 8, or nothing.
 std::optional<at::Tensor> maybe(const at::Tensor& x) {
   if (!other_way) return std::nullopt;
@@ -189,6 +197,7 @@ TORCH_LIBRARY(tenure_test, library) {
   library.def("raw(Tensor x) -> Tensor", &raw);
   library.def("fail(Tensor x) -> Tensor", &fail);
   library.def("pick(Tensor x) -> Tensor", &pick);
+  library.def("call_back(Tensor x) -> Tensor", &call_back);
   library.def("note(int n) -> ()", &note);
   library.def("maybe(Tensor x) -> Tensor?", &maybe);
   library.def("pieces(Tensor x) -> Tensor[]", &pieces);

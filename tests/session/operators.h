@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 
 namespace tenure::testing {
 
@@ -20,6 +21,8 @@ extern std::atomic<bool> keep_output;
 extern std::atomic<bool> other_way;
 /// tenure_test::fail throws.
 extern std::atomic<bool> fail_now;
+/// What tenure_test::call_back calls.
+extern std::function<void()> on_call_back;
 /// How often tenure_test::note was called.
 extern std::atomic<int> notes;
 /// The largest number of tenure_test::slow under way at once.

@@ -24,8 +24,7 @@ struct AliasedBinding {
 };
 
 /// A program of that text form (tenure/graph/text.h) with these weights, and with the null engine's parts of these names.
-std::shared_ptr<const Program> make_program(std::string_view text, Weights weights = {},
-                                            const std::vector<std::string>& parts = {},
+std::shared_ptr<const Program> make_program(std::string_view text, Weights weights = {}, const std::vector<std::string>& parts = {},
                                             std::optional<AliasedBinding> aliased = std::nullopt);
 
 /// The same dtype, sizes and bits.
