@@ -2,6 +2,7 @@
 #include "tenure/session/session.h"
 
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
@@ -111,15 +112,15 @@ void register_session(nb::module_& m) {
            "Flat inputs to flat outputs: tensors, None, numbers, strings. Other threads run meanwhile. Raises Error.")
       .def(
           "explain",
-          [](const Session& session) {
+          [](const Session& session, const std::optional<std::map<std::string, int64_t>>& sizes) {
             Explanation explanation;
             {
               nb::gil_scoped_release release;
-              explanation = session.explain();
+              explanation = sizes ? session.explain(*sizes) : session.explain();
             }
             return describe(explanation);
           },
-          nb::sig("def explain(self) -> dict[str, object]"),
+          nb::arg("sizes") = nb::none(), nb::sig("def explain(self, sizes: dict[str, int] | None = None) -> dict[str, object]"),
           "{signature, basis, arena_bytes, table, json, values: [fields of tenure.report.ValueExplanation]}")
       .def(
           "stats",

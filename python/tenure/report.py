@@ -96,7 +96,7 @@ class Explanation:
                 Text(value.ownership, style=_COLOURS.get(value.ownership, "")),
                 "" if value.bytes is None else f"{value.bytes:,}",
                 Text(value.where if value.arena_offset is None else f"{value.where} +{value.arena_offset:,}"),
-                f"{value.first_node}..{value.last_node}",
+                f"{'' if value.first_node < 0 else value.first_node}..{value.last_node}",
                 Text(value.reason),
             )
         return table

@@ -31,6 +31,9 @@ class Boundary {
   /// new content home.
   void enter(std::span<const c10::IValue> inputs, Registers& registers) const;
 
+  /// Whether results() has the caller's own tensor in the place of that value.
+  bool is_new_input_content(ValueId value) const { return new_input_content(value) != nullptr; }
+
   /// The flat user outputs, before anything is written back. Each tensor is an object of its own or the caller's own input: also
   /// where it is the new content of that input, which write_back() will bring there. What would change later is copied: memory of
   /// the state, the old content of an input that write_back() will change, and planned memory that reached an output though no

@@ -25,14 +25,35 @@ std::string place_of(const Program& program, const Owner& owner) {
   return "";
 }
 
-std::optional<int64_t> static_bytes(const Value& value) {
+using Sizes = std::map<std::string, int64_t>;
+
+std::optional<int64_t> bytes_for(const Value& value, const Sizes& sizes) {
   if (!value.meta) return std::nullopt;
   int64_t bytes = static_cast<int64_t>(c10::elementSize(value.meta->dtype));
-  for (const Expr& size : value.meta->sizes) {
-    if (!size.constant()) return std::nullopt;
-    bytes *= *size.constant();
+  for (const Expr& expr : value.meta->sizes) {
+    const std::optional<int64_t> size = expr.evaluate([&](std::string_view symbol) -> std::optional<int64_t> {
+      const auto known = sizes.find(std::string(symbol));
+      return known == sizes.end() ? std::nullopt : std::optional(known->second);
+    });
+    if (!size || *size < 0) return std::nullopt;
+    bytes *= *size;
   }
   return bytes;
+}
+
+// Throws Error(kInvalidArgument) for a symbol that the file does not have, or a size out of its range.
+void check_sizes(const Graph& graph, const Sizes& sizes) {
+  for (const auto& [symbol, size] : sizes) {
+    const auto found = graph.symbol_ranges.find(symbol);
+    std::string known;
+    for (const auto& [name, range] : graph.symbol_ranges) known += (known.empty() ? "" : ", ") + name;
+    check(found != graph.symbol_ranges.end(), ErrorCode::kInvalidArgument, "the program has no size named ", symbol, "; it has ",
+          known.empty() ? "none: its sizes are fixed" : known);
+    const SymbolRange& range = found->second;
+    check((!range.min || size >= *range.min) && (!range.max || size <= *range.max), ErrorCode::kInvalidArgument, symbol, " is ",
+          size, ", but the program was exported for ", range.min ? std::to_string(*range.min) : "any size", " to ",
+          range.max ? std::to_string(*range.max) : "any size");
+  }
 }
 
 // Where the standing values would lie if operators took no scratch. Nothing if the size of one is not in the file.
@@ -51,8 +72,9 @@ void lay_out(Explanation& explanation) {
   explanation.arena_bytes = layout.arena_size;
 }
 
-Explanation from_file(const Program& program) {
+Explanation from_file(const Program& program, const Sizes& sizes) {
   Explanation explanation;
+  explanation.sizes = sizes;
   const Graph& graph = program.graph();
   int64_t slots = 0;
   for (size_t v = 0; v < graph.values.size(); ++v) {
@@ -70,7 +92,7 @@ Explanation from_file(const Program& program) {
     entry.ownership = owner.ownership;
     entry.where = place_of(program, owner);
     entry.reason = owner.reason;
-    if (owner.ownership != Ownership::kView) entry.bytes = static_bytes(value);
+    if (owner.ownership != Ownership::kView) entry.bytes = bytes_for(value, sizes);
     if (owner.ownership == Ownership::kLeased) {
       entry.slot = slots++;
       entry.where = concat("slot ", *entry.slot);
@@ -269,8 +291,9 @@ class Refinement {
 
 }  // namespace
 
-Explanation explain(const Program& program, const Plan* plan) {
-  Explanation explanation = from_file(program);
+Explanation explain(const Program& program, const Plan* plan, const std::map<std::string, int64_t>& sizes) {
+  check_sizes(program.graph(), sizes);
+  Explanation explanation = from_file(program, sizes);
   if (plan == nullptr) {
     lay_out(explanation);
   } else {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,8 +26,9 @@ struct ValueExplanation {
 
 struct Explanation {
   std::vector<ValueExplanation> values;
-  std::string signature;               // "f32[1, 3, 224, 224]"; empty before the first run
-  std::optional<int64_t> arena_bytes;  // that the plan needs; nothing where a standing value's size is not known
+  std::string signature;                 // "f32[1, 3, 224, 224]"; empty before the first run
+  std::map<std::string, int64_t> sizes;  // what was taken for the symbols of the file, without a run
+  std::optional<int64_t> arena_bytes;    // that the plan needs; nothing where a standing value's size is not known
   /// "as observed for f32[1, 3, 224, 224]", or what is known from the file alone.
   std::string basis() const;
   /// An aligned text table, one line a value, with basis() above it.

@@ -25,8 +25,10 @@ nlohmann::ordered_json or_null(const std::optional<T>& value) {
 
 std::string Explanation::basis() const {
   if (!signature.empty()) return concat("as observed for ", signature);
-  return "from the file alone; a run shows more: the scratch of operators, sizes that are not in the file, aliases that schemas "
-         "hide";
+  std::string assumed;
+  for (const auto& [symbol, size] : sizes) assumed += concat(assumed.empty() ? " with " : ", ", symbol, " = ", size);
+  return concat("from the file alone", assumed,
+                "; a run shows more: the scratch of operators, sizes that are not in the file, aliases that schemas hide");
 }
 
 std::string Explanation::table() const {

@@ -2,7 +2,9 @@
 // session.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "tenure/plan/plan.h"
@@ -49,8 +51,9 @@ std::shared_ptr<const Plan> make_plan(const Program& program, Observation observ
 /// Bytes of host memory that the plan and the prepared calls made from it take, about.
 int64_t footprint(const Plan& plan);
 
-/// The program's owners, refined by what a plan's observation showed; `plan` may be null.
-Explanation explain(const Program& program, const Plan* plan);
+/// The program's owners, refined by what a plan's observation showed; `plan` may be null. Without one, `sizes` may give the file's
+/// symbols values; throws Error(kInvalidArgument) for one that is not in the file or out of range.
+Explanation explain(const Program& program, const Plan* plan, const std::map<std::string, int64_t>& sizes = {});
 
 /// Whether a replay leaves node `node` out: its results are all fixed and it neither writes memory nor checks content.
 bool is_elided(const Program& program, const Plan& plan, size_t node);

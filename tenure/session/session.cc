@@ -229,6 +229,7 @@ bool Session::Impl::planned_memory_escapes(const Arena& arena, const Registers& 
   const auto& outputs = program_->graph().outputs;
   return std::any_of(outputs.begin(), outputs.end(), [&](const GraphOutput& output) {
     if (output.kind != GraphOutput::Kind::kUser || !output.value.is_value()) return false;
+    if (boundary_.is_new_input_content(output.value.value())) return false;  // the caller gets his own tensor
     const c10::IValue& result = registers[output.value.value().index];
     return result.isTensor() && result.toTensor().has_storage() && arena.contains(result.toTensor().storage().data());
   });
@@ -326,6 +327,9 @@ std::vector<at::Tensor> Session::run(const std::vector<at::Tensor>& inputs) {
 
 std::vector<c10::IValue> Session::run_values(std::vector<c10::IValue> inputs) { return impl_->run(inputs); }
 Explanation Session::explain() const { return impl_->explain(); }
+Explanation Session::explain(const std::map<std::string, int64_t>& sizes) const {
+  return tenure::explain(*impl_->program_, nullptr, sizes);
+}
 Stats Session::stats() const { return impl_->stats(); }
 int64_t Session::trim() { return impl_->trim(); }
 void Session::reset_state() {

@@ -78,6 +78,10 @@ class Session {
   /// Thread-safe.
   Explanation explain() const;
 
+  /// The same from the file alone, as if the file's symbols ("s0") had these values; no run is needed. Throws
+  /// Error(kInvalidArgument) for a symbol that the file does not have or a value out of its range.
+  Explanation explain(const std::map<std::string, int64_t>& sizes) const;
+
   /// Waits for no run. Thread-safe.
   Stats stats() const;
 

@@ -183,6 +183,23 @@ graph(%x: f32[4]):
   }
 }
 
+// The new content is made in the arena, since its layout is another; it is not what leaves.
+TEST(InPlace, AnInputThatIsReturnedAfterItsChangeElsewhereIsTheCallersOwnToo) {
+  Session session(make_program(R"(
+graph(%x: f32[8, 2] strides [1, 8]):
+  %y: f32[8, 2] = aten::mul.Scalar(self=%x, other=2)
+  return (%y, input "x" = %y)
+)"));
+  for (int run = 0; run < 5; ++run) {
+    const at::Tensor x = at::randn({2, 8}).t(), before = x.clone();
+    const Tensors got = session.run({x});
+    EXPECT_TRUE(got[0].is_same(x));
+    expect_same(got, {before * 2});
+  }
+  EXPECT_EQ(session.stats().deviations, 0);
+  EXPECT_EQ(session.stats().last_run_allocations, 0);
+}
+
 TEST(InPlace, StateThatIsReturnedIsCopiedIntoASlotWithItsStridesAndItsSharing) {
   Session session(make_program(R"(
 graph(%x: f32[4, 4], %n: f32[4, 4] = buffer "n"):
