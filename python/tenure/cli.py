@@ -8,7 +8,6 @@ from typing import Annotated
 
 import rich
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +28,7 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="A program that tenure or torch.export saved.", show_default=False)],
     size: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=N", help="Take N for a size that the file leaves open: s77=8. May be repeated."),
+        typer.Option(metavar="NAME=N", help="Take N for a size that the file leaves open: s77=8. Repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The explanation as JSON, and nothing else.")] = False,
 ) -> None:
@@ -40,7 +39,10 @@ def inspect(
         sys.stdout.write(explanation.json() + "\n")
         return
     rich.print(_summary(program))
-    Console(soft_wrap=not sys.stdout.isatty()).print(explanation)
+    if sys.stdout.isatty():
+        rich.print(explanation)
+    else:
+        print(explanation)  # whole lines, for grep
 
 
 def _sizes(given: list[str]) -> dict[str, int]:

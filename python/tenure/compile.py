@@ -14,6 +14,7 @@ from .backends import Backend, find_backends
 from .custom_ops import libraries_of
 from .engine_spec import EngineSpec
 from .errors import Error
+from .mutations import restore_mutating_operators
 from .node_facts import is_compute, operator_names
 from .part import Part
 from .partition import Partitioning, normalize_operators, partition
@@ -109,7 +110,7 @@ def lower(
     for one, full in chosen:
         lowering.compile_parts_with(one, full)
     notes = [f"torch_executed_ops: {name} is not an operator of this graph" for name in sorted(unmatched)]
-    program = drop_unused_weights(lowering.program)
+    program = drop_unused_weights(restore_mutating_operators(lowering.program))
     libraries = libraries_of(program, custom_op_libraries)
     tell("done", 3, 3)
     return Artifact(program, lowering.engines, libraries, Report(lowering.parts, lowering.refused, notes))

@@ -10,7 +10,8 @@ class Error(RuntimeError):
     """What went wrong, where, and what to do.
 
     `code` is one of "invalid argument", "bad file", "unsupported", "not found", "engine", "operator", "runtime assertion",
-    "ownership" (what session_options' check_ownership finds), "internal"; `message` says what is wrong and what to do; `context` says where, outermost first (file, node, engine).
+    "ownership" (what the session option check_ownership finds), "internal"; `message` says what is wrong and what to do; `context`
+    says where, outermost first (file, node, engine).
     """
 
     def __init__(self, code: str, message: str, context: Sequence[str] = ()):

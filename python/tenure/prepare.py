@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from .errors import Error
+from .mutations import FUNCTIONALIZED
 from .node_facts import is_compute, is_operator, is_tensor, is_view, weight_tensors
 from .part import expression
 
@@ -59,8 +60,8 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
         except Exception as error:  # torch.export raises many kinds
             raise Error(
                 "unsupported",
-                f"torch.export cannot bring the program into functional form: {error}; its file, as torch.export.save writes it, can "
-                "be loaded and run as PyTorch operators",
+                f"torch.export cannot bring the program into functional form: {error}; its file, as torch.export.save writes it, "
+                "can be loaded and run as PyTorch operators",
             ) from error
     for node in program.graph.nodes:
         node.meta = {key: node.meta[key] for key in _KEPT_META if key in node.meta}
@@ -78,7 +79,8 @@ def refuse_higher_order_operators(program: ExportedProgram) -> None:
     """cond, while_loop, map and their kind; a block under no_grad or autocast is none, since decomposition inlines it."""
     for node in program.graph.nodes:
         target = node.target
-        if node.op == "call_function" and isinstance(target, HigherOrderOperator) and target.name() not in _INLINED:
+        known = target in FUNCTIONALIZED or (isinstance(target, HigherOrderOperator) and target.name() in _INLINED)
+        if node.op == "call_function" and isinstance(target, HigherOrderOperator) and not known:
             raise Error(
                 "unsupported",
                 f"{target.name()} is control flow inside the graph, which Tenure does not run: write it with tensor operators "

@@ -23,9 +23,7 @@ class SessionOptions(TypedDict, total=False):
     max_frames: int  # runs in flight at once, 4 unless told; a further caller waits. Each has its own memory.
     max_plan_bytes: int  # host memory for the plans of all input shapes, 64 MiB unless told; the least recently used goes first
     max_output_slots: int  # buffers that a frame keeps for one output, 64 unless told; beyond that results are plain allocations
-    check_ownership: (
-        bool  # poison dead memory and check each call's reads and writes: slow, for tests; Error "ownership" if violated
-    )
+    check_ownership: bool  # poison dead memory, check each call's reads and writes (Error "ownership"): slow, for tests
 
 
 class Program:
@@ -79,8 +77,8 @@ class Program:
         """Who owns each value's memory, how many bytes, where, how long and why. `print` it, or read `.values` or `.json()`.
 
         Bytes and places are those of the input shapes that ran last; before the first run, what follows from the file alone, where
-        `sizes` ({"s77": 8}: names as in `inputs`) may give its symbols values. With `sizes` it is always the file alone. Raises Error
-        for a symbol that the file does not have, or a value out of its range.
+        `sizes` ({"s77": 8}: names as in `inputs`) may give its symbols values. With `sizes` it is always the file alone. Raises
+        Error for a symbol that the file does not have, or a value out of its range.
         """
         return explanation_from(self._session.explain(None if sizes is None else dict(sizes)))
 
@@ -96,7 +94,10 @@ class Program:
         return self._session.trim()
 
     def reset_state(self) -> None:
-        """Puts the buffers that runs change (a KV cache, running statistics) back to what the file holds. Waits for a run in flight."""
+        """Puts the buffers that runs change (a KV cache, running statistics) back to what the file holds.
+
+        Waits for a run in flight.
+        """
         self._session.reset_state()
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -30,7 +30,7 @@ _SCATTERS = {aten.slice_scatter, aten.select_scatter}
 
 
 def state_updates(program: ExportedProgram) -> dict[Node, str]:
-    """The nodes on the way from a buffer or an input to its new content, if each changes only a piece -> why no engine takes them."""
+    """Nodes on the way from a buffer or an input to its new content, if each changes only a piece -> why no engine takes them."""
     nodes = {node.name: node for node in program.graph.nodes}
     placeholders = {spec.target or spec.arg.name: nodes[spec.arg.name] for spec in program.graph_signature.input_specs}
     found: dict[Node, str] = {}

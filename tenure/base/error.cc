@@ -27,6 +27,11 @@ Error& Error::add_context(std::string where) {
   return *this;
 }
 
+Error& Error::caused_by_current() {
+  cause_ = std::current_exception();
+  return *this;
+}
+
 void Error::rebuild_text() {
   text_.clear();
   for (const std::string& where : context_) text_.append(where).append(": ");

@@ -34,6 +34,11 @@ class Error : public std::exception {
   /// Outermost first, e.g. {"file model.pt2", "node conv2d"}.
   const std::vector<std::string>& context() const { return context_; }
 
+  /// The exception of others that this one reports, or null.
+  const std::exception_ptr& cause() const { return cause_; }
+  /// Makes the exception that is being handled the cause, for `throw Error(code, text).caused_by_current();` in a catch block.
+  Error& caused_by_current();
+
   /// Adds an outer context, for `catch (Error& e) { e.add_context("node conv2d"); throw; }`.
   Error& add_context(std::string where);
 
@@ -47,6 +52,7 @@ class Error : public std::exception {
   std::string message_;
   std::vector<std::string> context_;
   std::string text_;
+  std::exception_ptr cause_;
 };
 
 /// Streams its arguments into one string.

@@ -176,9 +176,10 @@ void call_operator(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
   } catch (const Error&) {
     throw;
   } catch (const c10::Error& error) {
-    throw Error(is_assertion(op) ? ErrorCode::kRuntimeAssert : ErrorCode::kOperator, first_line(error.what_without_backtrace()));
+    const ErrorCode code = is_assertion(op) ? ErrorCode::kRuntimeAssert : ErrorCode::kOperator;
+    throw Error(code, first_line(error.what_without_backtrace())).caused_by_current();
   } catch (const std::exception& error) {
-    throw Error(ErrorCode::kOperator, first_line(error.what()));
+    throw Error(ErrorCode::kOperator, first_line(error.what())).caused_by_current();
   }
 }
 
