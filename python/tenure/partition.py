@@ -224,10 +224,15 @@ def _shares_memory_outside(node: Node, nodes: set[Node]) -> bool:
     of it would have other strides, or not share memory with what it shares memory with in PyTorch."""
     while is_view(node):
         base = node.args[0]
-        if not is_reshape(node) or any(user not in nodes and user is not node for user in base.users):
+        if not is_reshape(node) or any(_leaves(user, nodes) for user in base.users if user is not node):
             return True
         node = base
     return False
+
+
+def _leaves(node: Node, nodes: set[Node]) -> bool:
+    """It, or a view of it, is outside the part."""
+    return node not in nodes or ((is_view(node) or is_getitem(node)) and any(_leaves(user, nodes) for user in node.users))
 
 
 def _views_an_input(node: Node, nodes: set[Node], given: set[Node]) -> bool:

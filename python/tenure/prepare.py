@@ -69,6 +69,8 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
         program.graph.erase_node(node)
     _drop_copies(program.graph)
+    _drop_conversions_to_the_same(program.graph)
+    _give_results_views_of_their_own(program.graph)
     _share_sizes(program)
     _mark_small_integers(program)
     program.graph.eliminate_dead_code()
@@ -124,6 +126,37 @@ def _drop_copies(graph: Graph) -> None:
         if made_here and private and node.meta["val"].stride() == original.meta["val"].stride():
             node.replace_all_uses_with(original)
             graph.erase_node(node)
+
+
+def _drop_conversions_to_the_same(graph: Graph) -> None:
+    """x.type_as(y) of the same dtype is x itself; an engine would return a copy of it."""
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.type_as.default):
+        if node.args[0].meta["val"].dtype == node.meta["val"].dtype:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
+def _give_results_views_of_their_own(graph: Graph) -> None:
+    """A view that is returned and also read gets a twin for the return, so that a part can take the one and leave the other.
+
+    What an engine returns is dense memory of its own: a returned view stays outside, or results that share memory no longer would.
+    """
+    output = graph.output_node()
+
+    def twin(node: Node) -> Node:
+        if not is_view(node) or not isinstance(node.args[0], Node) or len(node.users) == 1:
+            return node
+        with graph.inserting_after(node):
+            return graph.node_copy(node)
+
+    for result in [each for each in output.args[0] if isinstance(each, Node) and is_tensor(each) and is_view(each)]:
+        copy = twin(result)
+        if copy is not result:
+            output.replace_input_with(result, copy)
+        while is_view(copy) and is_view(copy.args[0]) and (base := twin(copy.args[0])) is not copy.args[0]:
+            copy.replace_input_with(copy.args[0], base)
+            copy.prepend(base)
+            copy = base
 
 
 def _mark_small_integers(program: ExportedProgram) -> None:

@@ -139,10 +139,15 @@ class Analysis {
 
   void find_escapes() {
     int number = 0;
+    std::set<ValueId> written_back;  // the new content of an input: the caller gets that input, not this value
+    for (const GraphOutput& output : graph_.outputs)
+      if (output.kind == GraphOutput::Kind::kInputMutation)
+        for_each_value(output.value, [&](ValueId value) { written_back.insert(value); });
     for (const GraphOutput& output : graph_.outputs) {
       if (output.kind != GraphOutput::Kind::kUser) continue;
       for_each_value(output.value, [&](ValueId value) {
-        if (escape_[value.index].empty()) escape_[value.index] = concat("returned to the caller as output ", number);
+        if (escape_[value.index].empty() && !written_back.contains(value))
+          escape_[value.index] = concat("returned to the caller as output ", number);
       });
       ++number;
     }

@@ -215,8 +215,8 @@ class Refinement {
     const std::string* way = way_out(value);
     const ValueId input = record(value).input;
     const bool is_state = input.valid() && owner(input).reason.starts_with("state");
-    if (way != nullptr && is_state) entry.reason += concat("; ", *way, ", as a copy in a slot, since the next run changes it");
-    if (way != nullptr && !is_state && record(value).origin == Origin::kWeight) entry.reason += concat("; ", *way, ", as it is");
+    if (way == nullptr) return;
+    entry.reason += concat("; ", *way, is_state ? ", as a copy in a slot, since the next run changes it" : ", as it is");
   }
 
   void refine_view(ValueExplanation& entry, ValueId value, ValueId base) const {
@@ -261,7 +261,8 @@ class Refinement {
 
   std::string inside(ValueId value, const Request& request) const {
     if (const GraphOutput* output = input_mutation(value))
-      return concat("the new content of the caller's input ", output->target, ", copied there at the end of the run");
+      return concat("the new content of the caller's input ", output->target, ", copied there at the end of the run",
+                    way_out(value) != nullptr ? concat("; ", *way_out(value), " in that input") : std::string());
     const auto& nodes = graph_.nodes;
     if (request.end_node >= static_cast<int>(nodes.size())) return "never leaves the program; written back at the end of the run";
     return concat("never leaves the program; last used by ", nodes[static_cast<size_t>(request.end_node)].name);
