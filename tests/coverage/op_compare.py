@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
-
 from op_memory import content, same_bits
+from torch.utils import _pytree as pytree
 
 
 @dataclass(frozen=True)
@@ -114,11 +113,13 @@ def _leaf_differences(role: str, got: Sequence[Leaf], want: Sequence[Leaf]) -> I
                 yield Difference(f"{name} of {_article(role)}", f"{where}: {ours} where eager has {eager}")
         if len(a.layout) != len(b.layout):
             continue
-        if a.content is not None and b.content is not None:
-            if a.content.shape == b.content.shape and not same_bits(a.content, b.content):
-                yield Difference(f"values of {_article(role)}", f"{where}: {_sample(a.content)} where eager has {_sample(b.content)}")
-        elif a.content is None and b.content is None and not same_value(a.value, b.value):
-            yield Difference(f"values of {_article(role)}", f"{where}: {a.value!r} where eager has {b.value!r}")
+        if a.content is None or b.content is None:
+            same, texts = same_value(a.value, b.value), (repr(a.value), repr(b.value))
+        else:
+            same = (a.content.dtype, a.content.shape) != (b.content.dtype, b.content.shape) or same_bits(a.content, b.content)
+            texts = (_sample(a.content), _sample(b.content))
+        if not same:
+            yield Difference(f"values of {_article(role)}", f"{where}: {texts[0]} where eager has {texts[1]}")
 
 
 def _article(role: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,11 +10,11 @@ from enum import StrEnum
 from typing import Any
 
 import torch
-
-import tenure
 from op_cases import Case, seed_everything
 from op_compare import Difference, Effect, differences, effect_of
-from op_memory import copies, has_other_values, paired_values, reversed_values
+from op_memory import content, copies, has_other_values, paired_values, reversed_values, same_bits
+
+import tenure
 
 
 class Outcome(StrEnum):
@@ -45,26 +46,42 @@ class Step:
     kwargs: dict[str, Any]
     pre_allocated: bool = True
     held: bool = True  # its results, until the last call is done
+    optional: bool = False  # made-up values need not suit the model
+
+
+@dataclass(frozen=True)
+class Eager:
+    """A schedule, what eager PyTorch does in each call, and the model's buffers at the end."""
+
+    steps: list[Step]
+    effects: list[Effect]
+    state: dict[str, torch.Tensor]
+
+
+SESSIONS = {"": {}, "with check_ownership, ": {"check_ownership": True}}
 
 
 def try_case(case: Case) -> Verdict:
-    """Never raises."""
+    """Raises only what eager PyTorch raises."""
     with tempfile.TemporaryDirectory(prefix="op-coverage-") as folder:
         path = f"{folder}/model.pt2"
+        stage = "export"
         try:
             exported = _export(case)
+            stage = "save"
             torch.export.save(exported, path)
         except Exception as error:
-            return Verdict(Outcome.REFUSED_BY_EXPORT, first_line(error), _name(error))
-        try:
-            program = tenure.load(path)
-        except Exception as error:
-            return _refusal(error, "load")
-        schedule, eager = _eager_schedule(case)
-        verdict = _compare(case, schedule, eager, program)
-        if verdict.outcome in (Outcome.WRONG, Outcome.REFUSED_BY_TENURE) and _is_exports_doing(case, schedule, eager, program, path):
-            return Verdict(Outcome.EXPORT_DIFFERS, verdict.reason, verdict.detail)
-        return verdict
+            return Verdict(Outcome.REFUSED_BY_EXPORT, f"{stage}: {root_cause(error)}")
+        eager = _run_eager(case)
+        for kind, options in SESSIONS.items():
+            try:
+                program = tenure.load(path, session_options=options)
+            except Exception as error:
+                return _refusal(error, "load")
+            verdict = _compare(case, eager, program)
+            if verdict.outcome is not Outcome.PASSED:
+                return _settled(verdict, case, eager, program, exported, path, kind)
+    return verdict
 
 
 def _export(case: Case) -> torch.export.ExportedProgram:
@@ -73,19 +90,20 @@ def _export(case: Case) -> torch.export.ExportedProgram:
         return torch.export.export(case.make_model(), args, kwargs, dynamic_shapes=case.dynamic_shapes, strict=False)
 
 
-def _eager_schedule(case: Case) -> tuple[list[Step], list[Effect]]:
-    """The calls that eager PyTorch takes, and what it does in each. State goes on from call to call."""
+def _run_eager(case: Case) -> Eager:
+    """Without the calls that eager PyTorch does not take. State goes on from call to call."""
+    steps = [step for step in _steps(case) if not step.optional or _is_taken(case, step)]
     model = case.make_model()
-    steps, effects = [], []
-    for step in _steps(case):
-        try:
-            effects.append(_run(model, step, case))
-        except Exception:
-            if step.name.startswith("with"):  # other values need not be valid: no matter, and eager has no state to spoil
-                continue
-            raise
-        steps.append(step)
-    return steps, effects
+    effects = [_run(model, step, case) for step in steps]
+    return Eager(steps, effects, model.state_dict())
+
+
+def _is_taken(case: Case, step: Step) -> bool:
+    try:
+        _run(case.make_model(), step, case)
+    except Exception:
+        return False
+    return True
 
 
 def _steps(case: Case) -> Iterator[Step]:
@@ -96,11 +114,12 @@ def _steps(case: Case) -> Iterator[Step]:
     for name, change in (("with other values", reversed_values), ("with paired values", paired_values)):
         other = copies(given, change)
         if has_other_values(given, other):
-            yield Step(name, *other)
+            yield Step(name, *other, optional=True)
     if case.further_args is not None:
         yield Step("with other sizes", case.further_args, case.kwargs)
+        yield Step("again with other sizes", case.further_args, case.kwargs)
     yield Step("last run", *given)
-    yield Step("run without pre-allocated outputs", *given, pre_allocated=False)
+    yield Step("without pre-allocated outputs", *given, pre_allocated=False)
 
 
 def _run(call: Callable[..., Any], step: Step, case: Case) -> Effect:
@@ -109,34 +128,28 @@ def _run(call: Callable[..., Any], step: Step, case: Case) -> Effect:
     return effect_of(call, args, kwargs, values=case.unwritten is None)
 
 
-def _compare(case: Case, schedule: list[Step], eager: list[Effect], program: tenure.Program) -> Verdict:
+def _run_program(program: tenure.Program, step: Step, case: Case) -> Effect:
+    with tenure.runtime.enable_pre_allocated_outputs(program, step.pre_allocated):
+        return _run(program, step, case)
+
+
+def _compare(case: Case, eager: Eager, program: tenure.Program) -> Verdict:
     held: list[tuple[Step, Effect]] = []
-    for step, want in zip(schedule, eager, strict=True):
+    for step, want in zip(eager.steps, eager.effects, strict=True):
         try:
-            with tenure.runtime.enable_pre_allocated_outputs(program, step.pre_allocated):
-                got = _run(program, step, case)
+            got = _run_program(program, step, case)
         except Exception as error:
             return _refusal(error, step.name)
         if found := differences(got, want):
             return _wrong(step.name, found)
         if step.held:
             held.append((step, got))
+        del got  # the memory of results that are not held is the next run's
     for step, got in held:
         for text in got.changed():
             return Verdict(Outcome.WRONG, "a held result changed", f"{step.name}: {text}")
-    return _compare_state(case, schedule, program)
-
-
-def _compare_state(case: Case, schedule: list[Step], program: tenure.Program) -> Verdict:
-    """The buffers that the runs changed."""
-    state = program.state_dict()
-    if not state:
-        return Verdict(Outcome.PASSED)
-    model = case.make_model()
-    for step in schedule:
-        _run(model, step, case)
-    for name, tensor in model.state_dict().items():
-        if name in state and not torch.equal(state[name], tensor):
+    for name, tensor in program.state_dict().items():
+        if name in eager.state and not same_bits(tensor, content(eager.state[name])):
             return Verdict(Outcome.WRONG, "state after the runs", name)
     return Verdict(Outcome.PASSED)
 
@@ -147,21 +160,47 @@ def _wrong(where: str, found: list[Difference]) -> Verdict:
 
 
 def _refusal(error: Exception, where: str) -> Verdict:
-    if isinstance(error, tenure.Error):
-        return Verdict(Outcome.REFUSED_BY_TENURE, f"{error.code}: {first_line(error.message)}", f"{where}: {error}")
-    return Verdict(Outcome.WRONG, f"raised {_name(error)} instead of tenure.Error", f"{where}: {first_line(error)}")
+    if not isinstance(error, tenure.Error):
+        return Verdict(Outcome.WRONG, f"raised {_name(error)} instead of tenure.Error", f"{where}: {first_line(error)}")
+    at_fault = error.code in ("ownership", "internal")  # which are never the program's
+    outcome = Outcome.WRONG if at_fault else Outcome.REFUSED_BY_TENURE
+    return Verdict(outcome, f"{error.code}: {first_line(error.message)}", f"{where}: {error}")
 
 
-def _is_exports_doing(case: Case, schedule: list[Step], eager: list[Effect], program: tenure.Program, path: str) -> bool:
-    """Whether torch's own program differs from eager, in the same calls and in the same way as Tenure's does."""
+def _settled(
+    verdict: Verdict,
+    case: Case,
+    eager: Eager,
+    program: tenure.Program,
+    exported: torch.export.ExportedProgram,
+    path: str,
+    session: str,
+) -> Verdict:
+    """The verdict, unless it is torch.export that made the difference."""
+    for theirs, whose in _torchs_own(exported, path):
+        if _does_the_same(theirs, case, eager, program):
+            return Verdict(Outcome.EXPORT_DIFFERS, verdict.reason, f"{whose}, {session}{verdict.detail}")
+    return Verdict(verdict.outcome, verdict.reason, f"{session}{verdict.detail}")
+
+
+def _torchs_own(exported: torch.export.ExportedProgram, path: str) -> Iterator[tuple[torch.nn.Module, str]]:
+    """What torch makes of the same export: at once, and from the file, to which not everything goes."""
+    yield copy.deepcopy(exported).module(), "as the exported module"
+    try:
+        yield torch.export.load(path).module(), "as the module from the file"
+    except Exception:  # torch does not read all that it writes
+        return
+
+
+def _does_the_same(theirs: torch.nn.Module, case: Case, eager: Eager, program: tenure.Program) -> bool:
+    """Whether torch's own module differs from eager, in the same calls and in the same way as Tenure's program does."""
     program.reset_state()
-    theirs = torch.export.load(path).module()
     differed = False
-    for step, want in zip(schedule, eager, strict=True):
-        ours, torchs = _outcome(program, step, case), _outcome(theirs, step, case)
-        if isinstance(ours, Effect) != isinstance(torchs, Effect):
+    for step, want in zip(eager.steps, eager.effects, strict=True):
+        ours, torchs = _or_none(_run_program, program, step, case), _or_none(_run, theirs, step, case)
+        if (ours is None) != (torchs is None):
             return False
-        if not isinstance(torchs, Effect):
+        if ours is None:
             return True  # both raise
         if differences(ours, torchs):
             return False
@@ -169,12 +208,9 @@ def _is_exports_doing(case: Case, schedule: list[Step], eager: list[Effect], pro
     return differed
 
 
-def _outcome(call: Callable[..., Any], step: Step, case: Case) -> Effect | None:
+def _or_none(run: Callable[..., Effect], *arguments: Any) -> Effect | None:
     try:
-        if isinstance(call, tenure.Program):
-            with tenure.runtime.enable_pre_allocated_outputs(call, step.pre_allocated):
-                return _run(call, step, case)
-        return _run(call, step, case)
+        return run(*arguments)
     except Exception:
         return None
 
@@ -183,5 +219,11 @@ def first_line(error: object) -> str:
     return str(error).strip().split("\n", 1)[0][:200]
 
 
-def _name(error: Exception) -> str:
+def root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{_name(error)}: {first_line(error)}"
+
+
+def _name(error: BaseException) -> str:
     return type(error).__name__

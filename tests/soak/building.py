@@ -49,16 +49,9 @@ class Built:
         return exported.module(check_guards=False)
 
 
-def can_check_ownership() -> bool:
-    """Whether this build has the checker of stale reads."""
-    return "check_ownership" in SessionOptions.__annotations__
-
-
-def build(case: Case, check_ownership: bool = False) -> Built:
+def build(case: Case) -> Built:
     """Raises RefusedByExport; whatever else it raises is a failure of Tenure."""
     options = SessionOptions(**dict(case.build.options))
-    if check_ownership:
-        options["check_ownership"] = True
     exported = _export(case)
     chosen = case.build
     if chosen.plain:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from .draws import Draws
 from .maker import ALL, FLOATS, SMALL, STATE, TRUTH, ModuleMaker, Refused
-from .schedules import Step, draw_steps
+from .schedules import Step, Together, draw_steps
 from .sums import WRITES
 from .words import WORDS
 
@@ -63,7 +63,7 @@ class Build:
     torch_executed_ops: tuple[str, ...] = ()
     split_seed: int | None = None  # of a backend that refuses operators at random
     unowned: bool = False  # declare the first engine's outputs unowned
-    options: tuple[tuple[str, int], ...] = ()
+    options: tuple[tuple[str, int], ...] = ()  # of the session
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,16 @@ class Case:
             return None
         dims = {letter: torch.export.Dim(letter, min=LEAST, max=64) for letter in letters}
         return [{k: dims[dim] for k, dim in enumerate(each.dims) if isinstance(dim, str)} for each in self.inputs]
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether some runs are at once."""
+        return any(isinstance(step, Together) for step in self.steps)
+
+    def checking_ownership(self) -> Case:
+        """The same with the checker of stale reads on."""
+        options = (*(option for option in self.build.options if option[0] != "check_ownership"), ("check_ownership", True))
+        return replace(self, build=replace(self.build, options=options))
 
     def __str__(self) -> str:
         inputs = "\n".join(f"#   {each}" for each in self.inputs)
@@ -214,11 +224,10 @@ def _result(draws: Draws, maker: ModuleMaker) -> str:
     return leaves[0] if len(leaves) == 1 and draws.chance(50) else draws.choice(forms)
 
 
-_OPTIONS = (("max_frames", 1), ("max_plan_bytes", 1), ("max_output_slots", 1))
-
-
 def _build(draws: Draws, plain: bool) -> Build:
-    options = [(name, draws.integer(low, 3)) for name, low in _OPTIONS if draws.chance(12)]
+    options = [(name, draws.integer(1, 3)) for name in ("max_frames", "max_plan_bytes", "max_output_slots") if draws.chance(12)]
+    if draws.chance(15):
+        options.append(("check_ownership", True))
     if plain:
         return Build(plain=True, options=tuple(options))
     return Build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,10 +13,15 @@ from .draws import Draws
 from .maker import Refused
 from .worlds import Mismatch, ReferenceFailed, Worlds
 
+PASSED = "passed"
+REFUSED = "refused by torch.export"
+DIFFERS = "torch.export differs from eager"  # and Tenure does what torch.export does
+FAILED = "FAILED"
+
 
 @dataclass
 class Verdict:
-    """What became of a program: "passed", "refused by torch.export", "torch.export differs from eager", or "FAILED"."""
+    """What became of a program."""
 
     case: Case
     outcome: str
@@ -23,53 +29,63 @@ class Verdict:
     facts: dict[str, int] = field(default_factory=dict)
 
 
-def check(case: Case, check_ownership: bool = False) -> Verdict:
-    """Builds and runs it. Only a failure of Tenure's is called one."""
+def check(case: Case) -> Verdict:
+    """Builds and runs it."""
+    torch.set_num_threads(1)
     try:
-        built = build(case, check_ownership)
+        built = build(case)
     except RefusedByExport as error:
-        return Verdict(case, "refused by torch.export", str(error))
+        return Verdict(case, REFUSED, str(error))
     except Exception as error:
-        return Verdict(case, "FAILED", f"no program: {type(error).__name__}: {error}")
-    strides = case.build.plain or case.dense
+        return Verdict(case, FAILED, f"no program: {type(error).__name__}: {error}")
     facts = _facts(case, built)
+    strides = case.build.plain or case.dense
     try:
         Worlds(case, built.program, case.model, strides).run_all()
     except (Mismatch, ReferenceFailed) as error:
-        if _export_agrees(case, check_ownership, strides):
-            return Verdict(case, "torch.export differs from eager", str(error), facts)
-        return Verdict(case, "FAILED", str(error), facts)
-    return Verdict(case, "passed", facts=facts)
+        outcome = DIFFERS if _does_what_export_does(case, strides) else FAILED
+        return Verdict(case, outcome, str(error), facts)
+    return Verdict(case, PASSED, facts=facts)
 
 
-def _export_agrees(case: Case, check_ownership: bool, strides: bool) -> bool:
-    """Whether the module that torch.export makes does the same as Tenure."""
-    built = build(case, check_ownership)
+def _does_what_export_does(case: Case, strides: bool) -> bool:
+    """Whether the module that torch.export makes gives what Tenure gives, or cannot run either."""
+    built = build(case)
     try:
         Worlds(case, built.program, built.module, strides).run_all()
-    except (Mismatch, ReferenceFailed):
+    except Mismatch:
         return False
+    except ReferenceFailed:
+        return True
     return True
 
 
 def _facts(case: Case, built: Built) -> dict[str, int]:
     engines = built.program.engines
+    outputs = max((len(engine.outputs) for engine in engines.values()), default=0)
     return {
-        "engines": len(engines),
-        "most_outputs": max((len(engine.outputs) for engine in engines.values()), default=0),
-        "plain": case.build.plain,
-        "state": case.writes_state,
-        "data_dependent": case.data_dependent,
-        "dynamic": len(case.signatures) > 1,
-        "dense": case.dense,
+        "with engines": bool(engines),
+        "with an engine of several outputs": outputs > 1,
+        "loaded as torch.export saved them": case.build.plain,
+        "with state": case.writes_state,
+        "with sizes that depend on data": case.data_dependent,
+        "with several signatures": len(case.signatures) > 1,
+        "with threads": case.has_threads,
+        "checking ownership": ("check_ownership", 1) in case.build.options,
     }
 
 
-def draw_and_check(draws: Draws, check_ownership: bool = False) -> Verdict | None:
-    """None if no program could be drawn."""
-    torch.set_num_threads(1)
-    try:
-        case = draw_case(draws)
-    except Refused:
-        return None
-    return check(case, check_ownership)
+def verdict_of(make_draws: Callable[[int], Draws], check_ownership: bool = False, attempts: int = 20) -> Verdict:
+    """Of the first program that torch.export takes among make_draws(0), make_draws(1)..."""
+    verdict = None
+    for attempt in range(attempts):
+        try:
+            case = draw_case(make_draws(attempt))
+        except Refused:
+            continue
+        verdict = check(case.checking_ownership() if check_ownership else case)
+        if verdict.outcome != REFUSED:
+            return verdict
+    if verdict is None:
+        raise AssertionError("the generator makes no programs")
+    return verdict

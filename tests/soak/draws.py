@@ -1,4 +1,4 @@
-"""Where random choices come from: a seed, hypothesis, or a recorded list. One generator of programs serves all three."""
+"""Where random choices come from: a seed, or hypothesis. One generator of programs serves both."""
 
 from __future__ import annotations
 
@@ -38,21 +38,6 @@ class Draws:
         return [option for option in options if self.chance(percent)]
 
 
-class RecordedDraws(Draws):
-    """From a seed, with what was chosen in `taken`; or from an earlier `taken`, edited: what does not fit any more becomes the
-    nearest that does, and what is missing the simplest."""
-
-    def __init__(self, seed: str | None = None, recorded: Sequence[int] | None = None):
-        """Of the two, one."""
-        super().__init__(self._integer)
-        self.taken: list[int] = []
-        self._random = random.Random(seed) if recorded is None else None
-        self._recorded = iter(recorded or ())
-
-    def _integer(self, low: int, high: int) -> int:
-        if self._random is not None:
-            value = self._random.randint(low, high)
-        else:
-            value = min(max(next(self._recorded, low), low), high)
-        self.taken.append(value)
-        return value
+def draws_from_seed(seed: str) -> Draws:
+    """The same choices for the same seed, on every machine."""
+    return Draws(random.Random(seed).randint)

@@ -185,7 +185,8 @@ class ModuleMaker:
                 self.bounds[storage] = bounds
                 self.frozen.discard(storage)
                 self.written.discard(storage)
-                self.dense = self.dense and all(each.is_contiguous() for each in self.tensors(name))
+            if fresh:
+                self.dense = self.dense and all(each.stride() == torch.empty(each.shape).stride() for each in self.tensors(name))
         self.values += names
         if unbacked:
             self.unbacked.update(names)
