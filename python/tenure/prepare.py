@@ -16,7 +16,7 @@ from torch.fx import Graph, Node
 
 from .errors import Error
 from .mutations import FUNCTIONALIZED
-from .node_facts import is_compute, is_operator, is_tensor, is_view, weight_tensors
+from .node_facts import is_compute, is_getitem, is_operator, is_tensor, is_view, weight_tensors
 from .part import expression
 
 _KEPT_META = ("val", "unbacked_bindings")
@@ -137,26 +137,24 @@ def _drop_conversions_to_the_same(graph: Graph) -> None:
 
 
 def _give_results_views_of_their_own(graph: Graph) -> None:
-    """A view that is returned and also read gets a twin for the return, so that a part can take the one and leave the other.
+    """A view that is returned gets a twin for the return, so that a part can take the one and leave the other.
 
     What an engine returns is dense memory of its own: a returned view stays outside, or results that share memory no longer would.
     """
-    output = graph.output_node()
+    twins: dict[Node, Node] = {}
 
     def twin(node: Node) -> Node:
-        if not is_view(node) or not isinstance(node.args[0], Node) or len(node.users) == 1:
+        if not (is_view(node) or (is_getitem(node) and is_view(node.args[0]))):
             return node
-        with graph.inserting_after(node):
-            return graph.node_copy(node)
+        if node not in twins:
+            with graph.inserting_after(node):
+                twins[node] = graph.node_copy(node)
+            twins[node].replace_input_with(node.args[0], twin(node.args[0]))
+        return twins[node]
 
-    for result in [each for each in output.args[0] if isinstance(each, Node) and is_tensor(each) and is_view(each)]:
-        copy = twin(result)
-        if copy is not result:
-            output.replace_input_with(result, copy)
-        while is_view(copy) and is_view(copy.args[0]) and (base := twin(copy.args[0])) is not copy.args[0]:
-            copy.replace_input_with(copy.args[0], base)
-            copy.prepend(base)
-            copy = base
+    output = graph.output_node()
+    for result in [each for each in output.args[0] if isinstance(each, Node)]:
+        output.replace_input_with(result, twin(result))
 
 
 def _mark_small_integers(program: ExportedProgram) -> None:

@@ -120,7 +120,7 @@ def cases_of(subject: Subject) -> Iterator[Case]:
 
 
 def seed_everything() -> None:
-    torch.manual_seed(SEED)
+    torch.default_generator.manual_seed(SEED)
     random.seed(SEED)
     np.random.seed(SEED)  # noqa: NPY002  (op_db draws from it)
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from op_cases import all_subjects
 from op_tables import failures, summary, write_tables
-from op_workers import try_all
+from op_trial import Outcome
+from op_workers import Tried, try_all
+
+AMISS = (Outcome.WRONG, Outcome.CRASHED, Outcome.REFUSED_BY_TENURE)
 
 
 def main() -> int:
@@ -20,18 +23,31 @@ def main() -> int:
     if not wanted:
         print(f"nothing matches {arguments.only.pattern!r}", file=sys.stderr)
         return 2
-    tried, tellable = [], sys.stderr.isatty()
+    tried = []
     for each in try_all(wanted, arguments.jobs):
         tried.append(each)
-        if tellable:
-            print(f"\r\033[K{len(tried)} cases; {each.case}", end="", file=sys.stderr, flush=True)
-    if tellable:
+        show_progress(tried)
+    if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     table = write_tables(tried, arguments.out)
     print("\n".join(summary(tried)))
     found = failures(tried)
     print(f"\n{'; '.join(found) or 'nothing wrong'}; the whole table: {table}")
     return 1 if found else 0
+
+
+def show_progress(tried: list[Tried]) -> None:
+    """On stderr: what is amiss as soon as it is known, and how far the run is."""
+    case, verdict = tried[-1].case, tried[-1].verdict
+    is_terminal = sys.stderr.isatty()
+    if is_terminal:
+        print("\r\033[K", end="", file=sys.stderr)
+    if verdict.outcome in AMISS:
+        print(f"{verdict.outcome}: {case}: {verdict.reason}", file=sys.stderr)
+    if is_terminal:
+        print(f"{len(tried)} cases; {case}", end="", file=sys.stderr, flush=True)
+    elif len(tried) % 500 == 0:
+        print(f"{len(tried)} cases", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 import tenure
 
 from .cases import Case
-from .compare import aliasing, difference
+from .compare import ANY, aliasing, difference
 from .schedules import Drop, Inspect, Reset, Reuse, Run, Step, Together, Trim, Write
 
 
@@ -50,8 +50,8 @@ class Held:
 class Worlds:
     """Both worlds, from the first step to the last."""
 
-    def __init__(self, case: Case, program: tenure.Program, make_reference: Callable[[], torch.nn.Module], strides: bool):
-        """`strides`: whether those of results are eager's."""
+    def __init__(self, case: Case, program: tenure.Program, make_reference: Callable[[], torch.nn.Module], strides: str):
+        """`strides`: what those of results must be."""
         self.case, self.program, self.make_reference, self.strides = case, program, make_reference, strides
         self.held: list[Held] = []
         self.last_written = False
@@ -250,7 +250,7 @@ class Worlds:
     def check_held(self) -> None:
         """Nothing that is held has changed, save by the caller's own doing."""
         for held in self.held:
-            if found := difference(held.expected, held.actual, strides=False):
+            if found := difference(held.expected, held.actual, ANY):
                 raise Mismatch(f"held since {held.source}: {found}")
 
     def check_steady_runs(self) -> None:
