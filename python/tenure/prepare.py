@@ -12,6 +12,7 @@ import torch
 from torch._library.fake_impl import FakeImplCtx
 from torch._ops import HigherOrderOperator
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 from torch.fx import Graph, Node
 
 from .errors import Error
@@ -70,7 +71,7 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
         program.graph.erase_node(node)
     _drop_copies(program.graph)
     _drop_conversions_to_the_same(program.graph)
-    _give_results_views_of_their_own(program.graph)
+    _give_results_views_of_their_own(program)
     _share_sizes(program)
     _mark_small_integers(program)
     program.graph.eliminate_dead_code()
@@ -136,12 +137,12 @@ def _drop_conversions_to_the_same(graph: Graph) -> None:
             graph.erase_node(node)
 
 
-def _give_results_views_of_their_own(graph: Graph) -> None:
+def _give_results_views_of_their_own(program: ExportedProgram) -> None:
     """A view that is returned gets a twin for the return, so that a part can take the one and leave the other.
 
     What an engine returns is dense memory of its own: a returned view stays outside, or results that share memory no longer would.
     """
-    twins: dict[Node, Node] = {}
+    graph, twins = program.graph, dict[Node, Node]()
 
     def twin(node: Node) -> Node:
         if not (is_view(node) or (is_getitem(node) and is_view(node.args[0]))):
@@ -153,8 +154,12 @@ def _give_results_views_of_their_own(graph: Graph) -> None:
         return twins[node]
 
     output = graph.output_node()
-    for result in [each for each in output.args[0] if isinstance(each, Node)]:
-        output.replace_input_with(result, twin(result))
+    output.args = (
+        tuple(
+            twin(result) if spec.kind is OutputKind.USER_OUTPUT and isinstance(result, Node) else result
+            for spec, result in zip(program.graph_signature.output_specs, output.args[0], strict=True)
+        ),
+    )
 
 
 def _mark_small_integers(program: ExportedProgram) -> None:

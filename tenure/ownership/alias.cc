@@ -1,5 +1,6 @@
 // tenure/ownership/alias.cc: what one operator's schema says about shared memory.
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 
@@ -42,6 +43,16 @@ bool hides_aliasing(const std::string& name) {
       "aten::_unsafe_view",      "aten::unsafe_split",    "aten::unsafe_chunk",   "aten::unsafe_split_with_sizes",
       "aten::conj_physical",     "aten::to_dense",        "aten::cartesian_prod", "aten::chain_matmul"};
   return names.contains(name);
+}
+
+// Operators that update running statistics in place unless this argument is false, though their schemas do not say so
+// (torch/csrc/utils/schema_info.cpp knows them as training operators).
+const char* hidden_update_switch(const std::string& name) {
+  static const std::map<std::string, const char*> switches = {
+      {"aten::batch_norm", "training"},       {"aten::native_batch_norm", "training"}, {"aten::_batch_norm_impl_index", "training"},
+      {"aten::cudnn_batch_norm", "training"}, {"aten::miopen_batch_norm", "training"}, {"aten::instance_norm", "use_input_stats"}};
+  const auto found = switches.find(name);
+  return found == switches.end() ? nullptr : found->second;
 }
 
 const Argument* given_argument(const Node& node, const std::string& name) {
@@ -92,6 +103,13 @@ AliasFacts alias_facts(const Node& node, const c10::OperatorHandle* op) {
       for_each_value(*given, [&](ValueId value) { facts.mutates.push_back(value); });
   }
   const std::string& name = schema.name();
+  if (const char* flag = hidden_update_switch(name)) {
+    const Argument* given = given_argument(node, flag);
+    const bool off = given != nullptr && given->is_constant() && given->constant().isBool() && !given->constant().toBool();
+    for (const char* statistic : {"running_mean", "running_var"})
+      if (const Argument* written = off ? nullptr : given_argument(node, statistic))
+        for_each_value(*written, [&](ValueId value) { facts.mutates.push_back(value); });
+  }
   facts.custom = !name.starts_with("aten::") && !name.starts_with("prims::");
   facts.always_aliases = !aliases_conditionally(name) && !hides_aliasing(name);
   facts.changes_metadata_in_place =

@@ -176,8 +176,9 @@ def _module_cases(subject: Subject) -> Iterator[Case]:
         given = sample.forward_input
         make_model = functools.partial(_make_module, info, sample, training)
         if _runs(make_model(), given.args, given.kwargs):
-            samples.append((make_model, given))
-    for number, (make_model, given) in enumerate(_two_that_differ(samples, lambda sample: repr(_sizes(sample[1].args)))):
+            built = sample.constructor_input
+            samples.append((make_model, given, repr(_sizes((built.args, built.kwargs)))))
+    for number, (make_model, given, _) in enumerate(_two_that_differ(samples, lambda sample: sample[2])):
         yield Case(subject, number, make_model, given.args, given.kwargs)
 
 

@@ -44,6 +44,22 @@ def copies(tree: Any, change: Change | None = None) -> Any:
     return copied
 
 
+def transposed_copies(tree: Any) -> Any:
+    """The same structure and values, every tensor laid out with its last dimension outermost."""
+
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.layout != torch.strided:
+            return tensor
+        order = tuple(reversed(range(tensor.dim())))
+        return tensor.detach().permute(order).clone(memory_format=torch.contiguous_format).permute(order)
+
+    return pytree.tree_map_only(torch.Tensor, copy, tree)
+
+
+def strides_of(tree: Any) -> list[tuple[int, ...]]:
+    return [leaf.stride() for leaf in pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor) and leaf.layout == torch.strided]
+
+
 def _copy(tensor: torch.Tensor, storages: dict[int, torch.UntypedStorage]) -> torch.Tensor:
     if tensor.layout != torch.strided or tensor.is_quantized or type(tensor) is not torch.Tensor:
         return tensor.detach().clone()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from op_cases import Case, seed_everything
 from op_compare import Difference, Effect, differences, effect_of
-from op_memory import content, copies, has_other_values, paired_values, reversed_values, same_bits
+from op_memory import content, copies, has_other_values, paired_values, reversed_values, same_bits, strides_of, transposed_copies
 
 import tenure
 
@@ -47,11 +47,12 @@ class Step:
     pre_allocated: bool = True
     held: bool = True  # its results, until the last call is done
     optional: bool = False  # made-up values need not suit the model
+    restrided: bool = False  # not what was exported: only where torch's own module does as eager PyTorch does
 
 
 @dataclass(frozen=True)
 class Eager:
-    """A schedule, what eager PyTorch does in each call, and the model's buffers at the end."""
+    """A schedule, what eager PyTorch does in each call, and what the buffers that it changed hold in the end."""
 
     steps: list[Step]
     effects: list[Effect]
@@ -72,7 +73,7 @@ def try_case(case: Case) -> Verdict:
             torch.export.save(exported, path)
         except Exception as error:
             return Verdict(Outcome.REFUSED_BY_EXPORT, f"{stage}: {root_cause(error)}")
-        eager = _run_eager(case)
+        eager = _run_eager(case, exported)
         for kind, options in SESSIONS.items():
             try:
                 program = tenure.load(path, session_options=options)
@@ -90,20 +91,26 @@ def _export(case: Case) -> torch.export.ExportedProgram:
         return torch.export.export(case.make_model(), args, kwargs, dynamic_shapes=case.dynamic_shapes, strict=False)
 
 
-def _run_eager(case: Case) -> Eager:
+def _run_eager(case: Case, exported: torch.export.ExportedProgram) -> Eager:
     """Without the calls that eager PyTorch does not take. State goes on from call to call."""
-    steps = [step for step in _steps(case) if not step.optional or _is_taken(case, step)]
+    steps = [step for step in _steps(case) if not step.optional or _is_taken(case, step, exported)]
     model = case.make_model()
+    before = _contents(model)
     effects = [_run(model, step, case) for step in steps]
-    return Eager(steps, effects, model.state_dict())
+    state = {name: tensor for name, tensor in _contents(model).items() if not same_bits(tensor, before[name])}
+    return Eager(steps, effects, state)
 
 
-def _is_taken(case: Case, step: Step) -> bool:
+def _contents(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: content(tensor) for name, tensor in model.state_dict().items() if isinstance(tensor, torch.Tensor)}
+
+
+def _is_taken(case: Case, step: Step, exported: torch.export.ExportedProgram) -> bool:
     try:
-        _run(case.make_model(), step, case)
+        want = _run(case.make_model(), step, case)
+        return not step.restrided or not differences(_run(copy.deepcopy(exported).module(), step, case), want)
     except Exception:
         return False
-    return True
 
 
 def _steps(case: Case) -> Iterator[Step]:
@@ -115,6 +122,9 @@ def _steps(case: Case) -> Iterator[Step]:
         other = copies(given, change)
         if has_other_values(given, other):
             yield Step(name, *other, optional=True)
+    if strides_of(other := transposed_copies(given)) != strides_of(given):
+        yield Step("with other strides", *other, optional=True, restrided=True)
+        yield Step("again with other strides", *other, optional=True, restrided=True)
     if case.further_args is not None:
         yield Step("with other sizes", case.further_args, case.kwargs)
         yield Step("again with other sizes", case.further_args, case.kwargs)
@@ -148,9 +158,21 @@ def _compare(case: Case, eager: Eager, program: tenure.Program) -> Verdict:
     for step, got in held:
         for text in got.changed():
             return Verdict(Outcome.WRONG, "a held result changed", f"{step.name}: {text}")
-    for name, tensor in program.state_dict().items():
-        if name in eager.state and not same_bits(tensor, content(eager.state[name])):
+    return _compare_state(case, eager, program)
+
+
+def _compare_state(case: Case, eager: Eager, program: tenure.Program) -> Verdict:
+    """What the program says its state is; and that without it the first run is the first run again."""
+    state = program.state_dict()
+    for name, tensor in eager.state.items():
+        if name not in state:
+            return Verdict(Outcome.WRONG, "state that state_dict() does not tell", name)
+        if not same_bits(content(state[name]), tensor):
             return Verdict(Outcome.WRONG, "state after the runs", name)
+    if eager.state:
+        program.reset_state()
+        if found := differences(_run_program(program, eager.steps[0], case), eager.effects[0]):
+            return _wrong("first run after reset_state()", found)
     return Verdict(Outcome.PASSED)
 
 

@@ -124,6 +124,29 @@ graph(%x: f32[4], %k: f32[4]):
   }
 }
 
+// Its schema does not admit that it writes the running statistics.
+TEST(State, BatchNormInTrainingKeepsItsStatisticsInTheSession) {
+  const char* text = R"(
+graph(%x: f32[4, 3], %m: f32[3] = buffer "m", %v: f32[3] = buffer "v"):
+  %y: f32[4, 3] = aten::batch_norm(input=%x, weight=None, bias=None, running_mean=%m, running_var=%v, training=TRAINING, momentum=0.1, eps=1e-05, cudnn_enabled=False)
+  return (%y)
+)";
+  const auto program_for = [&](const std::string& training, const Weights& weights) {
+    std::string copy = text;
+    return make_program(copy.replace(copy.find("TRAINING"), 8, training), weights);
+  };
+  const Weights weights = {{"m", at::zeros({3})}, {"v", at::ones({3})}};
+  Session session(program_for("True", weights));
+  at::Tensor m = at::zeros({3}), v = at::ones({3});
+  for (int run = 0; run < 5; ++run) {
+    const at::Tensor x = at::randn({4, 3});
+    expect_same(session.run({x}), {at::batch_norm(x, {}, {}, m, v, true, 0.1, 1e-5, false)});
+    expect_same({session.state_dict().at("m"), session.state_dict().at("v")}, {m, v});
+  }
+  expect_same({weights.at("m")}, {at::zeros({3})}, "the program's own weight");
+  EXPECT_TRUE(Session(program_for("False", weights)).state_dict().empty()) << "inference changes nothing";
+}
+
 TEST(State, SurvivesAFailedRun) {
   Session session(make_program(kCounter, {{"n", at::zeros({4})}}));
   for (int run = 0; run < 4; ++run) {

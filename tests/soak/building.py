@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.fx import Node
-
-import tenure
 from tenure.backends.null import NullBackend
 from tenure.prepare import decompose
 from tenure.program import SessionOptions
+from torch.fx import Node
+
+import tenure
 
 from .cases import Case
 

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from .draws import Draws
-from .maker import ALL, FLOATS, SMALL, STATE, TRUTH, ModuleMaker, Refused
-from .schedules import Step, Together, draw_steps
-from .sums import WRITES
-from .words import WORDS
+from .maker import FLOATS
+from .schedules import Step, Together
 
 LEAST = 5  # of a size that varies: torch.export refuses to tell smaller ones from the sizes that a module fixes
-LAYOUTS = ("dense", "dense", "dense", "transposed", "strided", "offset", "expanded")
 
 
 @dataclass(frozen=True)
 class Input:
-    """An argument of forward: a tensor of this shape, in which a letter stands for a size of the signature."""
+    """An argument of forward: a tensor of this shape, where a letter stands for a size of the signature; or such a size as an int."""
 
     name: str
-    dtype: torch.dtype
+    dtype: torch.dtype | None  # None for an int
     dims: tuple[int | str, ...]
-    layout: str
+    layout: str = "dense"
 
-    def tensor(self, sizes: Mapping[str, int], seed: int) -> torch.Tensor:
+    def value(self, sizes: Mapping[str, int], seed: int) -> torch.Tensor | int:
         """With numbers from the seed: quarters in [-4, 4], small integers, or truth values."""
+        if self.dtype is None:
+            return sizes[self.dims[0]]
         return self._laid_out(sizes, seed).data  # no view of another tensor, whose shape torch.export would guard
 
     def _laid_out(self, sizes: Mapping[str, int], seed: int) -> torch.Tensor:
@@ -44,13 +43,16 @@ class Input:
         return self._numbers(shape, generator)
 
     def _numbers(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
-        low, high = (0, 9) if self.dtype == torch.uint8 else (-16, 17) if self.dtype in (*FLOATS, torch.complex64) else (-8, 9)
         if self.dtype == torch.complex64:
-            return torch.view_as_complex(torch.randint(low, high, (*shape, 2), generator=generator).to(torch.float32) / 4)
+            return torch.view_as_complex(torch.randint(-16, 17, (*shape, 2), generator=generator).to(torch.float32) / 4)
+        low, high = (0, 9) if self.dtype == torch.uint8 else (-16, 17) if self.dtype in FLOATS else (-8, 9)
         numbers = torch.randint(low, high, tuple(shape), generator=generator)
         if self.dtype == torch.bool:
             return numbers > 0
         return numbers.to(self.dtype) / 4 if self.dtype in FLOATS else numbers.to(self.dtype)
+
+
+LAYOUTS = ("dense", "dense", "dense", "transposed", "strided", "offset", "expanded")
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ class Build:
     """How the module becomes a program: through torch.export.save and tenure.load, or tenure.compile."""
 
     plain: bool
-    backend: bool = False  # the null engine takes parts
+    backend: bool = True  # the null engine takes parts
     min_block_size: int = 1
     torch_executed_ops: tuple[str, ...] = ()
     split_seed: int | None = None  # of a backend that refuses operators at random
-    unowned: bool = False  # declare the first engine's outputs unowned
+    unowned: bool = False  # an engine's outputs are declared unowned
     options: tuple[tuple[str, int], ...] = ()  # of the session
 
 
@@ -72,30 +74,42 @@ class Case:
 
     source: str
     inputs: tuple[Input, ...]
-    signatures: tuple[Mapping[str, int], ...]
+    signatures: tuple[Mapping[str, int], ...]  # sizes by letter
     build: Build
     steps: tuple[Step, ...]
     writes_state: bool
+    writes_inputs: bool
     data_dependent: bool
     dense: bool  # an engine's dense outputs have the strides that eager's have
 
     def model(self) -> torch.nn.Module:
         """A new one, its state as at first."""
-        names: dict = {"torch": torch, "F": torch.nn.functional}
+        names: dict[str, Any] = {"torch": torch, "F": torch.nn.functional}
         exec(compile(self.source, "<soak>", "exec"), names)
         return names["Model"]().eval()
 
-    def arguments(self, signature: int, seed: int) -> list[torch.Tensor]:
+    def arguments(self, signature: int, seed: int) -> list[torch.Tensor | int]:
         """Of forward; the same for the same seed, in memory of their own."""
-        return [each.tensor(self.signatures[signature], seed * 8 + k) for k, each in enumerate(self.inputs)]
+        return [each.value(self.signatures[signature], seed * 8 + k) for k, each in enumerate(self.inputs)]
 
-    def dynamic_shapes(self) -> list[dict] | None:
-        """As torch.export takes them; None if all sizes are fixed."""
-        letters = sorted({dim for each in self.inputs for dim in each.dims if isinstance(dim, str)})
-        if not letters:
-            return None
+    def twins(self) -> tuple[int, int] | None:
+        """Two inputs for which one tensor may be passed."""
+        for k, one in enumerate(self.inputs):
+            for j, other in enumerate(self.inputs[:k]):
+                if one.dtype is not None and replace(one, name="") == replace(other, name="") and not self.writes_inputs:
+                    return j, k
+        return None
+
+    def dynamic_shapes(self) -> list[Any]:
+        """As torch.export takes them."""
+        letters = {dim for each in self.inputs for dim in each.dims if isinstance(dim, str) and each.dtype is not None}
         dims = {letter: torch.export.Dim(letter, min=LEAST, max=64) for letter in letters}
-        return [{k: dims[dim] for k, dim in enumerate(each.dims) if isinstance(dim, str)} for each in self.inputs]
+        return [
+            {k: dims[dim] for k, dim in enumerate(each.dims) if isinstance(dim, str)}
+            if each.dtype is not None
+            else torch.export.Dim.DYNAMIC
+            for each in self.inputs
+        ]
 
     @property
     def has_threads(self) -> bool:
@@ -110,144 +124,4 @@ class Case:
     def __str__(self) -> str:
         inputs = "\n".join(f"#   {each}" for each in self.inputs)
         steps = "\n".join(f"#   {k}: {step}" for k, step in enumerate(self.steps))
-        return f"{self.source}\n# inputs\n{inputs}\n# signatures {list(self.signatures)}\n# {self.build}\n# steps\n{steps}"
-
-
-_OPERATORS = ("add", "sub", "mul", "relu", "sum", "view", "clamp", "where", "cat", "copy", "slice_scatter", "neg", "abs", "linear")
-
-
-def draw_case(draws: Draws) -> Case:
-    """A random case. Raises Refused if no operators could be found for it."""
-    plain = draws.chance(45)
-    exact = not plain or draws.chance(50)
-    signatures = _signatures(draws)
-    maker = ModuleMaker(draws, len(signatures), exact, plain)
-    inputs = _inputs(draws, maker, signatures)
-    _buffers(draws, maker)
-    _statements(draws, maker, draws.integer(3, 14))
-    result = _result(draws, maker)
-    writes_state = bool(maker.state & maker.written)
-    writes_inputs = any(maker.storage(name) in maker.written for name in maker.inputs)
-    build = _build(draws, plain)
-    steps = draw_steps(draws, len(signatures), len(inputs), may_thread=not writes_state)
-    return Case(
-        source=_source(maker, inputs, result),
-        inputs=inputs,
-        signatures=tuple(signatures),
-        build=build,
-        steps=tuple(steps),
-        writes_state=writes_state,
-        data_dependent=bool(maker.unbacked),
-        dense=maker.dense and not writes_inputs,
-    )
-
-
-def _signatures(draws: Draws) -> list[dict[str, int]]:
-    if not draws.chance(50):
-        return [{}]
-    first = draws.integer(LEAST, LEAST + 3)
-    sizes = [first, *draws.choice([[first + 2], [LEAST - 1 + first], [first + 4, LEAST], [LEAST + 4, first + 5]])]
-    return [{"b": size} for size in sizes]
-
-
-def _inputs(draws: Draws, maker: ModuleMaker, signatures: list[dict[str, int]]) -> tuple[Input, ...]:
-    base: list[int | str] = [draws.weighted([(1, 0), (2, 1), (4, 2), (4, 3), (4, 4)]) for _ in range(draws.integer(1, 3))]
-    if signatures[0]:
-        base[0] = "b"
-    inputs = []
-    for k in range(draws.integer(1, 3)):
-        dims = tuple(draws.choice([base, base, base, base[::-1], base[1:], base[:1], [*base, 2]]))
-        dtype = draws.weighted(
-            [
-                (10, torch.float32),
-                (4, torch.int64),
-                (2, torch.bool),
-                (1, torch.int32),
-                (1, torch.float64),
-                (1, torch.complex64),
-                (1, torch.uint8),
-            ]
-        )
-        inputs.append(Input(f"x{k}", dtype, dims, draws.choice(LAYOUTS)))
-    if signatures[0] and not any("b" in each.dims for each in inputs):
-        inputs[0] = Input("x0", inputs[0].dtype, tuple(base), inputs[0].layout)
-    for k, each in enumerate(inputs):
-        maker.input(each.name, [each.tensor(sizes, k) for sizes in signatures], SMALL)
-        if each.layout == "expanded":
-            maker.frozen.update(tensor.untyped_storage().data_ptr() for tensor in maker.tensors(each.name))
-    return tuple(inputs)
-
-
-def _buffers(draws: Draws, maker: ModuleMaker) -> None:
-    shapes = [
-        list(maker.tensor(name).shape[len(maker.tensor(name).shape) - len(maker.fixed_dims(name)) :]) for name in maker.inputs
-    ]
-    for k in range(draws.weighted([(5, 0), (4, 1), (2, 2)])):
-        shape = draws.choice([*shapes, [1], [4, 3], [3, 2, 2]])
-        dtype = draws.weighted([(5, torch.float32), (3, torch.int64), (1, torch.bool)])
-        count = torch.Size(shape).numel()
-        maker.member(
-            f"buffer{k}",
-            f"torch.arange({count}).remainder(5).reshape({shape}).to({dtype})",
-            "buffer",
-            STATE if dtype in FLOATS else TRUTH,
-        )
-    if draws.chance(20):
-        maker.member("constant", "torch.tensor([[1.0, 2.0], [3.0, -1.0]])", "constant", SMALL)
-
-
-def _statements(draws: Draws, maker: ModuleMaker, wanted: int) -> None:
-    wanted += len(maker.lines)
-    for _ in range(8 * wanted):
-        if len(maker.lines) >= wanted:
-            return
-        try:
-            draws.weighted(WRITES if draws.chance(25) else WORDS)(maker)
-        except Refused:
-            continue
-    if not maker.lines:
-        raise Refused("no statement")
-
-
-def _result(draws: Draws, maker: ModuleMaker) -> str:
-    made = [name for name in maker.values if name.startswith("v")] or maker.values
-    leaves = [made[-1]] if draws.chance(80) else []
-    for _ in range(draws.integer(0 if leaves else 1, 5)):
-        leaves.append(draws.choice(made if draws.chance(75) else maker.values))
-    forms = [
-        f"({', '.join(leaves)},)",
-        f"[{', '.join(leaves)}]",
-        "{" + ", ".join(f'"{k}": {leaf}' for k, leaf in enumerate(leaves)) + "}",
-        f"({leaves[0]}, [{', '.join(leaves[1:])}])",
-        f"({', '.join(leaves)}, None)",
-    ]
-    return leaves[0] if len(leaves) == 1 and draws.chance(50) else draws.choice(forms)
-
-
-def _build(draws: Draws, plain: bool) -> Build:
-    options = [(name, draws.integer(1, 3)) for name in ("max_frames", "max_plan_bytes", "max_output_slots") if draws.chance(12)]
-    if draws.chance(15):
-        options.append(("check_ownership", True))
-    if plain:
-        return Build(plain=True, options=tuple(options))
-    return Build(
-        plain=False,
-        backend=not draws.chance(10),
-        min_block_size=draws.integer(1, 2),
-        torch_executed_ops=tuple(f"aten.{name}" for name in draws.subset(_OPERATORS, 15)),
-        split_seed=draws.integer(0, 9999) if draws.chance(40) else None,
-        unowned=draws.chance(15),
-        options=tuple(options),
-    )
-
-
-def _source(maker: ModuleMaker, inputs: tuple[Input, ...], result: str) -> str:
-    names = ", ".join(each.name for each in inputs)
-    lines = ["class Model(torch.nn.Module):"]
-    if maker.set_up:
-        lines += ["    def __init__(self):", "        super().__init__()", *(f"        {line}" for line in maker.set_up), ""]
-    lines += [f"    def forward(self, {names}):", *(f"        {line}" for line in maker.lines), f"        return {result}"]
-    return "\n".join(lines) + "\n"
-
-
-__all__ = ["ALL", "Build", "Case", "Input", "draw_case"]
+        return f"{self.source}\n# inputs\n{inputs}\n# signatures {list(self.signatures)}\n# {self.build}\n# steps\n{steps}\n"

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import torch
 
 from .building import Built, RefusedByExport, build
-from .cases import Case, draw_case
+from .cases import Case
 from .compare import ANY, EXACT, OR_DENSE
 from .draws import Draws
+from .generator import draw_case
 from .maker import Refused
 from .worlds import Mismatch, ReferenceFailed, Worlds
 

@@ -81,6 +81,7 @@ class ModuleMaker:
         self.values: list[str] = []
         self.buffers: list[str] = []
         self.inputs: list[str] = []
+        self.numbers: list[str] = []  # inputs that are ints
         self.unbacked: set[str] = set()  # values whose sizes depend on data
         self.bounds: dict[int, Bounds] = {}  # by storage
         self.frozen: set[int] = set()  # storages that nothing may write: weights, constants, reinterpreted bits
@@ -149,7 +150,7 @@ class ModuleMaker:
         return self.let(f"{name}.clamp(-4, 4).round()", Bounds(2, 0))
 
     def target(self, dtypes: Sequence[torch.dtype] = ALL, rank: int = 0, where: Callable[[str], bool] = lambda name: True) -> str:
-        """A value that may be written in place; often an input or a buffer."""
+        """A value that may be written in place; often one in a buffer."""
 
         def writable(name: str) -> bool:
             storages = {tensor.untyped_storage().data_ptr() for tensor in self.tensors(name)}
@@ -159,7 +160,12 @@ class ModuleMaker:
                 and where(name)
             )
 
-        return self.pick(dtypes, rank, writable, unbacked=False)
+        if self.draws.chance(40):
+            try:
+                return self.pick(dtypes, rank, lambda name: self.is_state(name) and writable(name))
+            except Refused:
+                pass
+        return self.pick(dtypes, rank, writable)
 
     def is_state(self, name: str) -> bool:
         """Whether the value lies in a buffer of the module."""
@@ -199,13 +205,22 @@ class ModuleMaker:
             raise Refused
         self._execute(line, [])
         self.bounds[self.storage(target)] = self.bounds_of(target) | bounds
-        self._wrote(target)
-        self.lines.append(line)
-
-    def _wrote(self, target: str) -> None:
         self.written.add(self.storage(target))
         strides = [stride for stride, size in zip(self.tensor(target).stride(), self.tensor(target).shape, strict=True) if size > 1]
         self.dense = self.dense and strides == sorted(strides, reverse=True)
+        self.lines.append(line)
+
+    def assign(self, buffer: str, expression: str, bounds: Bounds) -> None:
+        """`self.buffer = ...`: another tensor of the same kind becomes the state."""
+        old = [(tensor.dtype, tensor.shape) for tensor in self.tensors(buffer)]
+        name = self.let(expression, bounds)
+        if bounds.magnitude > STATE.magnitude or old != [(tensor.dtype, tensor.shape) for tensor in self.tensors(name)]:
+            raise Refused
+        self._execute(f"{buffer} = {name}", [])
+        self.lines.append(f"{buffer} = {name}")
+        storages = {tensor.untyped_storage().data_ptr() for tensor in self.tensors(buffer)}
+        self.state |= storages
+        self.written |= storages
 
     def member(self, name: str, expression: str, kind: str, bounds: Bounds) -> str:
         """A buffer, parameter or constant of the module, made in __init__."""
@@ -234,6 +249,12 @@ class ModuleMaker:
             self.bounds[self.storage(name)] = bounds
         self.values.append(name)
         self.inputs.append(name)
+
+    def number_input(self, name: str, numbers: Sequence[int]) -> None:
+        """An argument of forward that is an int."""
+        for environment, number in zip(self.environments, numbers, strict=True):
+            environment[name] = number
+        self.numbers.append(name)
 
     def _live_storages(self) -> set[int]:
         return {self.storage(name) for name in self.values}

@@ -15,8 +15,9 @@ class Run:
 
     signature: int
     seed: int
-    hold: tuple[tuple[int, str], ...]  # which of the flat results, modulo their number, and as what
+    hold: tuple[tuple[int, str], ...] = ()  # which of the flat results, modulo their number, and as what
     feed: int | None = None  # writes new numbers into this held result and passes it as an argument, where it fits
+    twin: bool = False  # passes one tensor for two inputs, where they are alike
 
 
 @dataclass(frozen=True)
@@ -48,60 +49,53 @@ class Reuse:
 
 @dataclass(frozen=True)
 class Together:
-    """Calls from several threads at once, each with its own arguments; odd results are dropped at once."""
+    """Calls from several threads at once, each with its own arguments."""
 
     runs: tuple[tuple[tuple[int, int], ...], ...]  # by thread: signature and seed of each call
 
 
 @dataclass(frozen=True)
 class Trim:
-    """Gives memory back, where the build can."""
+    """Gives memory back."""
 
 
 @dataclass(frozen=True)
 class Reset:
-    """Puts state back to what the file holds, where the build can."""
+    """Puts state back to what the file holds."""
 
 
 Step = Run | Drop | Write | Inspect | Reuse | Together | Trim | Reset
 
 
-def draw_steps(draws: Draws, signatures: int, inputs: int, may_thread: bool) -> list[Step]:
-    """Some 10 runs, with what a caller may do between them."""
+def draw_steps(draws: Draws, signatures: int, may_thread: bool) -> list[Step]:
+    """8 to 16 runs, with what a caller may do between them."""
     steps: list[Step] = []
-    threads_at = draws.integer(2, 7) if may_thread and draws.chance(25) else None
-    for k in range(draws.integer(6, 12)):
-        if k == threads_at:
+    count = draws.integer(8, 16)
+    threads_after = draws.integer(1, count) if may_thread and draws.chance(30) else None
+    for k in range(count):
+        feed = draws.integer(0, 9) if draws.chance(20) else None
+        steps.append(Run(draws.integer(0, signatures - 1), draws.integer(0, 999), _holds(draws), feed, draws.chance(10)))
+        steps += [_between(draws) for _ in range(draws.weighted([(5, 0), (4, 1), (1, 2)]))]
+        if k + 1 == threads_after:
             steps.append(_together(draws, signatures))
-        steps.append(
-            Run(
-                draws.integer(0, signatures - 1),
-                draws.integer(0, 999),
-                _holds(draws),
-                draws.integer(0, 9) if draws.chance(20) else None,
-            )
-        )
-        for _ in range(draws.weighted([(5, 0), (4, 1), (1, 2)])):
-            steps.append(
-                draws.weighted(
-                    [
-                        (8, Drop(draws.integer(0, 9))),
-                        (2, Drop(None)),
-                        (4, Write(draws.integer(0, 9), draws.integer(0, 3))),
-                        (1, Inspect()),
-                        (1, Reuse(False)),
-                        (2, Reuse(True)),
-                        (1, Trim()),
-                        (1, Reset()),
-                    ]
-                )
-            )
     return steps
 
 
 def _holds(draws: Draws) -> tuple[tuple[int, str], ...]:
-    count = draws.weighted([(3, 0), (4, 1), (3, 2), (2, 6)])
-    return tuple((k if count == 6 else draws.integer(0, 5), draws.choice(HOLDS)) for k in range(count))
+    which = draws.weighted([(3, "none"), (7, "some"), (2, "all")])
+    if which == "none":
+        return ()
+    numbers = range(6) if which == "all" else [draws.integer(0, 5) for _ in range(draws.integer(1, 2))]
+    return tuple((number, draws.choice(HOLDS)) for number in numbers)
+
+
+def _between(draws: Draws) -> Step:
+    kind = draws.weighted([(8, Drop), (4, Write), (3, Reuse), (1, Inspect), (1, Trim), (1, Reset)])
+    if kind is Drop:
+        return Drop(None if draws.chance(20) else draws.integer(0, 9))
+    if kind is Write:
+        return Write(draws.integer(0, 9), draws.integer(0, 3))
+    return Reuse(not draws.chance(35)) if kind is Reuse else kind()
 
 
 def _together(draws: Draws, signatures: int) -> Together:

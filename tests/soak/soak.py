@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from soak import pool  # noqa: E402  # this file is started as a script
+from soak import pool  # this file is started as a script
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import tenure
 
 from .cases import Case
 from .compare import ANY, aliasing, difference
-from .schedules import Drop, Inspect, Reset, Reuse, Run, Step, Together, Trim, Write
+from .schedules import Drop, Inspect, Reset, Reuse, Run, Together, Trim, Write
 
 
 class Mismatch(AssertionError):
@@ -22,51 +22,51 @@ class Mismatch(AssertionError):
 
 
 class ReferenceFailed(Exception):
-    """Eager PyTorch raised: the case is wrong, not the program."""
+    """The reference raised: it is no judge of the program."""
+
+
+def _storage(tensor: torch.Tensor) -> Any:
+    whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor.untyped_storage() if whole else tensor
+
+
+def _corner(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.unsqueeze(0)[..., :1] if tensor.dim() else tensor.view(1)
 
 
 ALIASES: dict[str, Callable[[torch.Tensor], Any]] = {
     "tensor": lambda tensor: tensor,
-    "view": lambda tensor: tensor.unsqueeze(0)[..., :1] if tensor.dim() else tensor.view(1),
+    "view": _corner,
     "detached": lambda tensor: tensor.detach(),
-    "numpy": lambda tensor: tensor.numpy() if not tensor.is_conj() else tensor,
-    "dlpack": lambda tensor: torch.from_dlpack(tensor) if not tensor.is_conj() else tensor,
-    "storage": lambda tensor: (
-        tensor.untyped_storage() if tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes else tensor
-    ),
+    "numpy": lambda tensor: tensor if tensor.is_conj() else tensor.numpy(),
+    "dlpack": lambda tensor: tensor if tensor.is_conj() else torch.from_dlpack(tensor),
+    "storage": _storage,
 }
 
 
 @dataclass
 class Held:
-    """The same thing in both worlds, and which step gave it."""
+    """The same thing in both worlds."""
 
     expected: Any
     actual: Any
-    source: str
-    writable: bool
+    source: str  # which step gave it
+    writable: bool  # both worlds agree on what else a write into it changes
 
 
 class Worlds:
     """Both worlds, from the first step to the last."""
 
-    def __init__(self, case: Case, program: tenure.Program, make_reference: Callable[[], torch.nn.Module], strides: str):
+    def __init__(self, case: Case, program: Callable[..., Any], make_reference: Callable[[], torch.nn.Module], strides: str):
         """`strides`: what those of results must be."""
         self.case, self.program, self.make_reference, self.strides = case, program, make_reference, strides
+        self.reference = make_reference()
         self.held: list[Held] = []
-        self.last_written = False
-        self.start()
-
-    def start(self) -> None:
-        """A reference whose state is as at first."""
-        self.reference = self.make_reference()
-        with torch.no_grad():
-            members = [*self.reference.buffers(), *self.reference.parameters()]
-            members += [each for each in vars(self.reference).values() if isinstance(each, torch.Tensor)]
-        self.own = {each.untyped_storage().data_ptr() for each in members}
+        # A functional graph gives new tensors where eager PyTorch gives views of an argument that it wrote.
+        self.free_of_arguments = case.writes_inputs and not case.build.plain
 
     def run_all(self) -> None:
-        """Raises Mismatch, naming the step."""
+        """Raises Mismatch, naming the step, or ReferenceFailed."""
         doing: dict[type, Callable[[Any], None]] = {
             Run: self.run,
             Drop: self.drop,
@@ -74,91 +74,54 @@ class Worlds:
             Inspect: self.inspect,
             Reuse: self.reuse,
             Together: self.together,
-            Trim: self.trim,
+            Trim: lambda _: self.program.trim(),
             Reset: self.reset,
         }
-        step: Step | str = "before the first step"
+        where = ""
         try:
             for number, step in enumerate(self.case.steps):
-                where = f"step {number}"
+                where = f"step {number}, {step}"
                 doing[type(step)](step)
                 self.check_held()
-            where, step = "at the end", "allocations of a steady run"
+            where = "steady runs at the end"
             self.check_steady_runs()
             self.check_held()
-            step = "results that outlive their program"
+            where = "what is held when the program is gone"
             self.program = None
             self.check_held()
         except Mismatch as error:
-            raise Mismatch(f"{where}: {step}\n{error}") from None
+            raise Mismatch(f"{where}\n{error}") from None
         except tenure.Error as error:
-            raise Mismatch(f"{where}: {step}\ntenure.Error: {error}") from error
+            raise Mismatch(f"{where}\ntenure.Error: {error}") from error
 
-    def call_reference(self, arguments: list[Any]) -> Any:
-        """Without gradients, as a program runs."""
-        try:
-            with torch.no_grad():
-                return self.reference(*arguments)
-        except Exception as error:
-            raise ReferenceFailed(f"{type(error).__name__}: {error}") from error
+    # Steps.
 
-    def run(self, step: Run, hold: bool = True) -> None:
+    def run(self, step: Run) -> None:
         """One call."""
-        theirs = self.case.arguments(step.signature, step.seed)
-        ours = self.case.arguments(step.signature, step.seed)
-        if step.feed is not None:
+        theirs, ours = (self.case.arguments(step.signature, step.seed) for _ in range(2))
+        if step.twin and (twins := self.case.twins()):
+            for arguments in (theirs, ours):
+                arguments[twins[1]] = arguments[twins[0]]
+        elif step.feed is not None:
             self.feed(step.feed, theirs, ours)
+        own = self.own_memory()
         expected = self.call_reference(theirs)
+        own |= self.own_memory()
         actual = self.program(*ours)
-        self.compare_results(expected, actual, theirs, ours)
-        if hold:
-            self.hold(step, expected, actual)
-
-    def compare_results(self, expected: Any, actual: Any, theirs: list[Any], ours: list[Any]) -> None:
-        """Structure, each result, the arguments afterwards, and what shares memory with what."""
-        expected, expected_form = pytree.tree_flatten(expected)
-        actual, actual_form = pytree.tree_flatten(actual)
-        if expected_form != actual_form:
-            raise Mismatch(f"the result is {actual_form}, eager's {expected_form}")
-        for k, (one, other) in enumerate(zip(expected, actual, strict=True)):
-            if found := difference(one, other, self.strides):
-                raise Mismatch(f"result {k}: {found}")
-        for k, (one, other) in enumerate(zip(theirs, ours, strict=True)):
-            if found := difference(one, other):
-                raise Mismatch(f"argument {k} after the run: {found}")
-        ignored = [False] * len(theirs) + [self.is_own(each) for each in expected]
-        one, other = aliasing([*theirs, *expected], ignored), aliasing([*ours, *actual], ignored)
-        if one != other:
-            raise Mismatch(f"shared memory among arguments and results: eager {one}, here {other}")
-
-    def is_own(self, tensor: Any) -> bool:
-        """Whether a result of the reference is memory of its state or weights."""
-        return isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() in self.own
-
-    def hold(self, step: Run, expected: Any, actual: Any) -> None:
-        """Keeps what the step says. Eager's state is kept as a copy, since a program's result never changes."""
-        expected, actual = pytree.tree_leaves(expected), pytree.tree_leaves(actual)
-        for number, kind in step.hold:
-            if number < 6 and expected:
-                one, other = expected[number % len(expected)], actual[number % len(expected)]
-                if isinstance(one, torch.Tensor):
-                    own = self.is_own(one)
-                    kind = "tensor" if own and kind == "storage" else kind
-                    one = one.clone() if own else one
-                    if kind == "storage" and (ALIASES[kind](one) is one or ALIASES[kind](other) is other):
-                        kind = "tensor"
-                    self.held.append(
-                        Held(ALIASES[kind](one), ALIASES[kind](other), f"result {number % len(expected)} of {step}", not own)
-                    )
+        self.compare_results(expected, actual, theirs, ours, own)
+        self.hold(step, expected, actual, own | self.free_memory(theirs))
 
     def feed(self, which: int, theirs: list[Any], ours: list[Any]) -> None:
         """A held result becomes an argument, with new numbers in it, where it fits one."""
+        if self.free_of_arguments:
+            return
         fitting = [
             (held, k)
             for held in self.held
             for k, argument in enumerate(theirs)
             if held.writable
             and isinstance(held.expected, torch.Tensor)
+            and isinstance(argument, torch.Tensor)
             and (held.expected.dtype, held.expected.shape) == (argument.dtype, argument.shape)
             and held.expected.stride() == held.actual.stride() == argument.stride()
             and held.expected.is_contiguous()
@@ -168,6 +131,25 @@ class Worlds:
             held, k = fitting[which % len(fitting)]
             theirs[k] = held.expected.copy_(theirs[k])
             ours[k] = held.actual.copy_(ours[k])
+
+    def hold(self, step: Run, expected: Any, actual: Any, apart: set[int]) -> None:
+        """Keeps what the step says. Of memory in `apart` a copy stands for eager's, which later runs may change."""
+        pairs = [
+            (k, one, other)
+            for k, (one, other) in enumerate(zip(pytree.tree_leaves(expected), pytree.tree_leaves(actual), strict=True))
+            if isinstance(one, torch.Tensor)
+        ]
+        for number, kind in step.hold:
+            if not pairs or (number >= len(pairs) and len(step.hold) > 2):
+                continue
+            k, one, other = pairs[number % len(pairs)]
+            writable = not one.numel() or one.untyped_storage().data_ptr() not in apart
+            if not writable:
+                one = one.clone(memory_format=torch.preserve_format)
+            first, second = ALIASES[kind](one), ALIASES[kind](other)
+            if type(first) is not type(second):
+                first, second = one, other
+            self.held.append(Held(first, second, f"result {k} of {step}", writable))
 
     def drop(self, step: Drop) -> None:
         """Forgets."""
@@ -182,43 +164,34 @@ class Worlds:
         if not writable:
             return
         held = writable[step.which % len(writable)]
-        if isinstance(held.expected, torch.Tensor):
-            if torch._debug_has_internal_overlap(held.expected) == 0 and torch._debug_has_internal_overlap(held.actual) == 0:
-                held.expected.fill_(step.number)
-                held.actual.fill_(step.number)
-        elif isinstance(held.expected, torch.UntypedStorage):
-            held.expected.fill_(step.number)
-            held.actual.fill_(step.number)
-        elif held.expected.flags.writeable:
-            held.expected[...] = step.number
-            held.actual[...] = step.number
+        pair = (held.expected, held.actual)
+        if isinstance(held.expected, torch.Tensor) and any(torch._debug_has_internal_overlap(each) for each in pair):
+            return
+        for each in pair:
+            if isinstance(each, torch.Tensor | torch.UntypedStorage):
+                each.fill_(step.number)
+            elif each.flags.writeable:
+                each[...] = step.number
 
-    def inspect(self, step: Inspect | None = None) -> None:
+    def inspect(self, step: Inspect) -> None:
         """Neither raises, and every value has an owner and a reason."""
         str(self.program.stats())
         for value in self.program.explain().values:
             if value.ownership not in ("borrowed", "view", "standing", "leased", "fresh") or not value.reason:
-                raise Mismatch(f"explain(): {value}")
+                raise Mismatch(f"explain() does not explain {value}")
 
     def reuse(self, step: Reuse) -> None:
         """On or off, the answers are the same."""
         self.program.pre_allocated_outputs = step.enabled
 
-    def trim(self, step: Trim) -> None:
-        """Where the build has it."""
-        self.program.trim()
-
     def reset(self, step: Reset) -> None:
-        """Where the build has it."""
+        """State as at first."""
         self.program.reset_state()
-        self.start()
+        self.reference = self.make_reference()
 
     def together(self, step: Together) -> None:
         """Several threads; the reference ran before them."""
-        work = []
-        for row in step.runs:
-            arguments = [(self.case.arguments(*each), self.case.arguments(*each)) for each in row]
-            work.append([(theirs, ours, self.call_reference(theirs)) for theirs, ours in arguments])
+        work = [list(self.prepared(row)) for row in step.runs]
         kept: list[list[Any]] = [[] for _ in work]
         errors: list[BaseException] = []
         barrier = threading.Barrier(len(work))
@@ -228,11 +201,11 @@ class Worlds:
                 barrier.wait(timeout=60)
                 for k, (theirs, ours, expected) in enumerate(work[thread]):
                     actual = self.program(*ours)
-                    if k % 2:
-                        self.compare_results(expected, actual, theirs, ours)
+                    if k % 2:  # its memory comes back while other threads run
+                        self.compare_results(expected, actual, theirs, ours, self.own_memory())
                         actual = None
                     kept[thread].append(actual)
-            except BaseException as error:
+            except BaseException as error:  # the main thread raises it
                 errors.append(error)
 
         threads = [threading.Thread(target=call, args=(k,)) for k in range(len(work))]
@@ -245,29 +218,67 @@ class Worlds:
         for row, results in zip(work, kept, strict=True):
             for (theirs, ours, expected), actual in zip(row, results, strict=True):
                 if actual is not None:
-                    self.compare_results(expected, actual, theirs, ours)
+                    self.compare_results(expected, actual, theirs, ours, self.own_memory())
+
+    def prepared(self, row: tuple[tuple[int, int], ...]) -> Iterator[tuple[list[Any], list[Any], Any]]:
+        """Arguments for both worlds and the reference's answer, of each call."""
+        for signature, seed in row:
+            theirs, ours = (self.case.arguments(signature, seed) for _ in range(2))
+            yield theirs, ours, self.call_reference(theirs)
+
+    # Checks.
+
+    def call_reference(self, arguments: list[Any]) -> Any:
+        """Without gradients, as a program runs."""
+        try:
+            with torch.no_grad():
+                return self.reference(*arguments)
+        except Exception as error:
+            raise ReferenceFailed(f"the reference raises {type(error).__name__}: {error}") from error
+
+    def compare_results(self, expected: Any, actual: Any, theirs: list[Any], ours: list[Any], own: set[int]) -> None:
+        """Structure, each result, the arguments afterwards, and what shares memory with what."""
+        expected, expected_form = pytree.tree_flatten(expected)
+        actual, actual_form = pytree.tree_flatten(actual)
+        if expected_form != actual_form:
+            raise Mismatch(f"another structure: eager {expected_form}, here {actual_form}")
+        for k, (one, other) in enumerate(zip(expected, actual, strict=True)):
+            if found := difference(one, other, self.strides):
+                raise Mismatch(f"result {k}, {found}")
+        for k, (one, other) in enumerate(zip(theirs, ours, strict=True)):
+            if found := difference(one, other):
+                raise Mismatch(f"argument {k} after the run, {found}")
+        apart = own | self.free_memory(theirs)
+        ignored = [isinstance(each, torch.Tensor) and each.untyped_storage().data_ptr() in apart for each in [*theirs, *expected]]
+        one, other = aliasing([*theirs, *expected], ignored), aliasing([*ours, *actual], ignored)
+        if one != other:
+            raise Mismatch(f"what shares memory among {len(theirs)} arguments and the results: eager {one}, here {other}")
+
+    def own_memory(self) -> set[int]:
+        """The reference's state and weights."""
+        members = [*self.reference.buffers(), *self.reference.parameters(), *vars(self.reference).values()]
+        return {each.untyped_storage().data_ptr() for each in members if isinstance(each, torch.Tensor)}
+
+    def free_memory(self, arguments: list[Any]) -> set[int]:
+        """Memory of arguments of which a result may be a view or not."""
+        tensors = [each for each in arguments if isinstance(each, torch.Tensor)] if self.free_of_arguments else []
+        return {each.untyped_storage().data_ptr() for each in tensors}
 
     def check_held(self) -> None:
         """Nothing that is held has changed, save by the caller's own doing."""
         for held in self.held:
             if found := difference(held.expected, held.actual, ANY):
-                raise Mismatch(f"held since {held.source}: {found}")
+                raise Mismatch(f"held since {held.source}, {found}")
 
     def check_steady_runs(self) -> None:
         """After the second run of a signature nothing is allocated, if nothing is fresh and everything was dropped."""
-        holds, self.held = self.held, []
         self.program.pre_allocated_outputs = True
-        steady = not holds and not self.case.data_dependent and "max_plan_bytes" not in dict(self.case.build.options)
+        steady = not self.held and not self.case.data_dependent and "max_plan_bytes" not in dict(self.case.build.options)
         for again in range(3):
             for signature in range(len(self.case.signatures)):
-                self.run(Run(signature, 7 + again, ()))
-                if again == 2 and steady:
-                    self.check_allocations()
-        self.held = holds
-
-    def check_allocations(self) -> None:
-        """Of the last run."""
-        stats = self.program.stats()
-        fresh = [value.value for value in self.program.explain().values if value.ownership == "fresh"]
-        if stats.last_run_allocations and not fresh:
-            raise Mismatch(f"a steady run allocated {stats.last_run_allocations} times, though no value is fresh\n{stats}")
+                self.run(Run(signature, seed=again))
+                stats = self.program.stats()
+                if again < 2 or not steady or not stats.last_run_allocations:
+                    continue
+                if not any(value.ownership == "fresh" for value in self.program.explain().values):
+                    raise Mismatch(f"allocations in a steady run, though no value is fresh\n{stats}")

@@ -1,26 +1,13 @@
-"""The vocabulary of random modules, second half: arithmetic, reductions, products, and writing in place."""
+"""Statements that calculate: element by element, sums, products; each says how large its numbers become."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from .maker import ALL, ANY_GRAIN, FLOATS, INTS, NUMBERS, REALS, SMALL, TRUTH, Bounds, ModuleMaker, Refused
-from .words import Word, dim_of, fixed_dim, index_below, word
+from .maker import ANY_GRAIN, FLOATS, INTS, REALS, SMALL, TRUTH, Bounds, ModuleMaker, Refused
+from .vocabulary import dim_of, fixed_dim, partner, word
 
 _COMPARISONS = ("<", ">=", "==")
-WRITES: list[tuple[int, Word]] = []
-
-
-def writing(weight: int) -> Callable[[Word], Word]:
-    """Adds a function to the vocabulary of writing in place."""
-
-    def add(function: Word) -> Word:
-        WRITES.append((weight, function))
-        return function
-
-    return add
 
 
 @word(12)
@@ -38,20 +25,6 @@ def combines_two(maker: ModuleMaker) -> None:
         (f"{a} / ({b}.abs() + 1)", Bounds(max(x.magnitude, 8), ANY_GRAIN)),
     ]
     maker.let(*maker.draws.choice(forms))
-
-
-def partner(maker: ModuleMaker, a: str) -> str:
-    """Numbers of the same dtype, as a rule of a shape that goes with it."""
-
-    def fits(name: str) -> bool:
-        try:
-            for x, y in zip(maker.tensors(a), maker.tensors(name), strict=True):
-                torch.broadcast_shapes(x.shape, y.shape)
-        except RuntimeError:
-            return False
-        return True
-
-    return maker.number((maker.tensor(a).dtype,), where=fits)
 
 
 @word(10)
@@ -75,6 +48,20 @@ def changes_each_number(maker: ModuleMaker) -> None:
     ]
     expression, bounds = maker.draws.choice(forms)
     maker.let(expression, bounds, unbacked=a in maker.unbacked)
+
+
+@word(3)
+def takes_a_number(maker: ModuleMaker) -> None:
+    """An int that the caller passes."""
+    if not maker.numbers:
+        raise Refused
+    n = maker.draws.choice(maker.numbers)
+    a = maker.number()
+    bounds = maker.bounds_of(a).grown(4)
+    forms = [f"{a} * {n}", f"{a} + {n}", f"{a}.clamp(0, {n})"]
+    if maker.tensor(a).dim():
+        forms.append(f"{a}.roll({n}, {dim_of(maker, a)})")
+    maker.let(maker.draws.choice(forms), bounds)
 
 
 @word(4)
@@ -142,7 +129,7 @@ def reduces(maker: ModuleMaker) -> None:
 @word(3)
 def gives_values_and_indices(maker: ModuleMaker) -> None:
     a = maker.number(rank=1)
-    dim, size = fixed_dim(maker, a)
+    dim, _ = fixed_dim(maker, a)
     forms = [f"{a}.max({dim})", f"{a}.min({dim}, keepdim=True)", f"{a}.sort({dim}, stable=True)", f"{a}.cummax({dim})"]
     if a not in maker.unbacked:
         forms.append(f"torch.aminmax({a}, dim={dim})")
@@ -195,125 +182,3 @@ def rounds(maker: ModuleMaker) -> None:
     if maker.tensor(a).dim() - 1 in maker.fixed_dims(a):
         forms.append(f"F.layer_norm({a}.clamp(-4, 4), ({size},))")
     maker.let(maker.draws.choice(forms), Bounds(max(8, maker.bounds_of(a).magnitude + 1), ANY_GRAIN))
-
-
-# Writing in place.
-
-
-@writing(16)
-def writes_numbers(maker: ModuleMaker) -> None:
-    a = maker.target(NUMBERS)
-    real = maker.tensor(a).dtype in FLOATS
-    x = maker.bounds_of(a)
-    if x.magnitude > 30:
-        return maker.write(a, f"{a}.clamp_(-4, 4)", SMALL)
-    forms = [
-        (f"{a}.clamp_(-2, 3)", SMALL),
-        (f"{a}.zero_()", TRUTH),
-        (f"{a}.fill_({maker.draws.integer(0, 3)})", SMALL),
-        (f"{a}.abs_()", TRUTH),
-        (f"{a}.neg_()" if maker.tensor(a).dtype != torch.uint8 else f"{a}.relu_()", TRUTH),
-        (f"{a}.masked_fill_({a} > 0, 2)", SMALL),
-    ]
-    if real:
-        forms.append((f"{a}.mul_(0.5)", Bounds(x.magnitude, x.grain + 1)))
-    if not maker.is_state(a):
-        forms += [
-            (f"{a}.add_(1)", x.grown(1)),
-            (f"{a}.mul_(2)", x.grown(1)),
-            (f"{a} += 1" if not a.startswith("self.") else f"{a}.add_(1)", x.grown(1)),
-        ]
-        forms += [(f"F.relu({a}, inplace=True)", x), (f"{a}.sub_({a})", x.grown(1))]
-    elif not real:
-        forms += [(f"{a}.add_(1)", TRUTH)] * 3
-    maker.write(a, *maker.draws.choice(forms))
-
-
-@writing(12)
-def writes_from_another(maker: ModuleMaker) -> None:
-    a = maker.target(NUMBERS)
-    b = partner(maker, a)
-    x, y = maker.bounds_of(a), maker.bounds_of(b)
-    if x.magnitude > 30:
-        return maker.write(a, f"{a}.clamp_(-4, 4)", SMALL)
-    if maker.is_state(a) and maker.tensor(a).dtype in FLOATS:
-        if y.magnitude > 3:
-            b = maker.let(f"{b}.clamp(-4, 4)", Bounds(2, y.grain))
-            y = maker.bounds_of(b)
-        forms = [f"{a}.copy_({b})", f"{a}.mul_(0.5).add_({b})", f"{a}[...] = {b}"]
-        return maker.write(a, maker.draws.choice(forms), Bounds(y.magnitude, ANY_GRAIN))
-    forms = [
-        (f"{a}.add_({b})", (x | y).grown(1)),
-        (f"{a}.copy_({b})", y),
-        (f"{a}.mul_({b})", x.times(y)),
-        (f"{a}.sub_({b})", (x | y).grown(1)),
-        (f"{a}[...] = {b}", y),
-    ]
-    return maker.write(a, *maker.draws.choice(forms))
-
-
-@writing(8)
-def writes_a_part(maker: ModuleMaker) -> None:
-    a = maker.target(ALL, rank=1)
-    dim, size = fixed_dim(maker, a)
-    start = maker.draws.integer(0, size - 1)
-    stop = maker.draws.integer(start + 1, size)
-    place = f"{':, ' * dim}{start}:{stop}"
-    number = maker.draws.integer(0, 2)
-    forms = [(f"{a}[{place}] = {number}", SMALL), (f"{a}[{':, ' * dim}{start}].fill_({number})", SMALL)]
-    dtype = maker.tensor(a).dtype
-    b = maker.pick((dtype,))
-    y = maker.bounds_of(b)
-    if maker.is_state(a) and y.magnitude > 4:
-        raise Refused
-    forms += [(f"{a}[{place}] = {b}", y), (f"{a}.select({dim}, {start}).copy_({b})", y)]
-    maker.write(a, *maker.draws.choice(forms))
-
-
-@writing(6)
-def writes_by_index(maker: ModuleMaker) -> None:
-    a = maker.target(NUMBERS, rank=1)
-    dim, size = fixed_dim(maker, a)
-    index = index_below(maker, size, rank=1, most_rank=1)
-    length = maker.tensor(index).numel()
-    front = ":, " * dim
-    number = maker.draws.integer(0, 2)
-    sizes = [str(length) if d == dim else f"{a}.size({d})" for d in range(maker.tensor(a).dim())]
-    forms = [
-        (f"{a}.index_fill_({dim}, {index}, {number})", SMALL),
-        (f"{a}[{front}{index}] = {number}", SMALL),
-        (f"{a}.index_copy_({dim}, {index}, {a}.new_full(({', '.join(sizes)},), {number}))", SMALL),
-    ]
-    maker.write(a, *maker.draws.choice(forms))
-
-
-@writing(3)
-def writes_truth(maker: ModuleMaker) -> None:
-    a = maker.target((torch.bool,))
-    form = maker.draws.choice([f"{a}.logical_not_()", f"{a}.fill_(True)", f"{a}.zero_()"])
-    maker.write(a, form, TRUTH)
-
-
-@writing(3)
-def changes_shape_in_place(maker: ModuleMaker) -> None:
-    a = maker.target(where=lambda name: not name.startswith("self.") and name not in maker.inputs)
-    forms = [f"{a}.unsqueeze_(0)", f"{a}.squeeze_()"]
-    if maker.tensor(a).dim() > 1:
-        forms += [f"{a}.transpose_(0, -1)", f"{a}.swapaxes_(0, 1)"]
-    if maker.tensor(a).dim() == 2:
-        forms.append(f"{a}.t_()")
-    maker.write(a, maker.draws.choice(forms), TRUTH)
-
-
-@writing(3)
-def assigns_a_buffer(maker: ModuleMaker) -> None:
-    """`self.buffer = ...`, which torch.export turns into a write."""
-    if not maker.buffers:
-        raise Refused
-    a = maker.draws.choice(maker.buffers)
-    if maker.tensor(a).dtype in FLOATS:
-        maker.write(a, f"{a}.copy_({a} * 0.5 + 1)", Bounds(4, ANY_GRAIN))
-    elif maker.tensor(a).dtype in INTS:
-        maker.write(a, f"{a}.copy_({a} + 1)", TRUTH)
-    else:
-        raise Refused

@@ -1,47 +1,11 @@
-"""The vocabulary of random modules, first half: views, conditional views, splits, joins, copies."""
+"""Statements that look at memory in another way: views, views that may be copies, splits; and joins, copies, selections."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from .maker import ALL, FLOATS, INTS, NUMBERS, REALS, SMALL, TRUTH, Bounds, ModuleMaker, Refused
-
-Word = Callable[[ModuleMaker], object]
-WORDS: list[tuple[int, Word]] = []
-
-
-def word(weight: int) -> Callable[[Word], Word]:
-    """Adds a function that writes one statement to the vocabulary; it raises Refused where it finds no operands."""
-
-    def add(function: Word) -> Word:
-        WORDS.append((weight, function))
-        return function
-
-    return add
-
-
-def view(maker: ModuleMaker, name: str, expression: str) -> str:
-    """A statement that makes a view, or a copy, of `name`."""
-    return maker.let(expression, maker.bounds_of(name), unbacked=name in maker.unbacked)
-
-
-def dim_of(maker: ModuleMaker, name: str) -> int:
-    """Any dimension, counted from either end."""
-    rank = maker.tensor(name).dim()
-    if rank == 0:
-        raise Refused
-    return maker.draws.integer(0, rank - 1) - (rank if maker.draws.chance(30) else 0)
-
-
-def fixed_dim(maker: ModuleMaker, name: str, least: int = 1) -> tuple[int, int]:
-    """A dimension with the same size in every signature, and that size."""
-    dims = maker.fixed_dims(name, least)
-    if not dims:
-        raise Refused
-    dim = maker.draws.choice(dims)
-    return dim, maker.tensor(name).size(dim)
+from .maker import FLOATS, REALS, SMALL, TRUTH, ModuleMaker, Refused
+from .vocabulary import dim_of, fixed_dim, index_below, view, word
 
 
 @word(4)
@@ -281,13 +245,6 @@ def looks_up(maker: ModuleMaker) -> None:
     view(maker, a, maker.draws.choice(forms))
 
 
-def index_below(maker: ModuleMaker, size: int, rank: int = 0, most_rank: int = 9) -> str:
-    """int64 numbers below `size`, made of some integers."""
-    a = maker.pick((*INTS, torch.bool), rank, where=lambda name: maker.tensor(name).dim() <= most_rank)
-    cast = "" if maker.tensor(a).dtype == torch.int64 else ".to(torch.int64)"
-    return maker.let(f"{a}{cast}.remainder({size})", TRUTH)
-
-
 @word(3)
 def depends_on_data(maker: ModuleMaker) -> None:
     mask = maker.pick((torch.bool,), rank=1)
@@ -299,6 +256,3 @@ def depends_on_data(maker: ModuleMaker) -> None:
         forms += [f"{a}[{mask}]", f"{a}.masked_select({mask})", f"{a}[{mask}]"]
         bounds = maker.bounds_of(a)
     maker.let(maker.draws.choice(forms), bounds, unbacked=True)
-
-
-__all__ = ["ALL", "NUMBERS", "WORDS", "Bounds", "Word", "dim_of", "fixed_dim", "index_below", "view", "word"]
