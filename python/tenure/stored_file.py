@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import weakref
 import zipfile
 from collections.abc import Iterator
@@ -27,16 +28,30 @@ class StoredFile:
             code = "not found" if isinstance(error, FileNotFoundError) else "invalid argument"
             raise Error(code, f"cannot be opened: {error.strerror}", [f"file {self.name}"]) from None
         weakref.finalize(self, os.close, self._descriptor)
+        self._lock = threading.Lock()  # reading a record moves the descriptor's position
         self._state = self._read_state()
 
     def custom_op_libraries(self) -> list[str]:
         """What the manifest names, or nothing if there is no manifest that can be read: loading will then say what is wrong."""
         try:
-            with open(self._descriptor, "rb", closefd=False) as file, zipfile.ZipFile(file) as archive:
-                record = next(name for name in archive.namelist() if name.endswith(f"/{_MANIFEST}"))
-                return [str(name) for name in json.loads(archive.read(record)).get("custom_op_libraries", [])]
+            return [str(name) for name in json.loads(self.record(_MANIFEST)).get("custom_op_libraries", [])]
         except Exception:
             return []
+
+    def record(self, name: str) -> bytes:
+        """A record of the archive. Raises Error if it cannot be read."""
+        self.check_unchanged()
+        try:
+            with self._lock, open(self._descriptor, "rb", closefd=False) as file, zipfile.ZipFile(file) as archive:
+                return archive.read(next(each for each in archive.namelist() if each.endswith(f"/{name}")))
+        except (StopIteration, zipfile.BadZipFile, OSError) as error:
+            raise Error("bad file", f"its record {name} cannot be read: {error!r}", [f"file {self.name}"]) from error
+
+    def content(self) -> bytes:
+        """The whole file. Raises Error if it was written to since it was opened."""
+        content = b"".join(self._chunks())
+        self.check_unchanged()
+        return content
 
     def check_unchanged(self) -> None:
         """Raises Error if the file was written to since it was opened."""

@@ -78,19 +78,27 @@ void check_spec(const EngineSpec& spec) {
   }
 }
 
-EngineRecord read_engine(const json& source, const Records& records) {
-  EngineRecord engine;
-  engine.spec.name = member<std::string>(source, "name");
-  return with_context([&] { return "engine " + engine.spec.name; },
+EngineSpec read_spec(const json& source) {
+  EngineSpec spec;
+  spec.name = member<std::string>(source, "name");
+  return with_context([&] { return "engine " + spec.name; },
                       [&] {
-                        engine.spec.backend = member<std::string>(source, "backend");
-                        engine.spec.inputs = read_bindings(source, "inputs");
-                        engine.spec.outputs = read_bindings(source, "outputs");
+                        spec.backend = member<std::string>(source, "backend");
+                        spec.inputs = read_bindings(source, "inputs");
+                        spec.outputs = read_bindings(source, "outputs");
                         for (const auto& [key, value] : source.at("options").items()) {
                           check(value.is_string(), ErrorCode::kBadFile, "option ", key, " must be a string, not ", value.dump());
-                          engine.spec.options[key] = value.get<std::string>();
+                          spec.options[key] = value.get<std::string>();
                         }
-                        check_spec(engine.spec);
+                        check_spec(spec);
+                        return std::move(spec);
+                      });
+}
+
+EngineRecord read_engine(const json& source, const Records& records) {
+  EngineRecord engine{.spec = read_spec(source), .blob = {}};
+  return with_context([&] { return "engine " + engine.spec.name; },
+                      [&] {
                         const auto blob = member<std::string>(source, "blob");
                         const auto bytes = member<int64_t>(source, "blob_bytes");
                         check(records.has(blob), ErrorCode::kBadFile, "its blob ", blob,
@@ -126,6 +134,14 @@ Manifest read_manifest(const Records& records) {
                           }
                           return manifest;
                         });
+                      });
+}
+
+EngineSpec parse_engine_spec(std::string_view text) {
+  return with_context([] { return "engine description"; },
+                      [&] {
+                        const json source = parse_json(text);
+                        return foreign_errors_as_bad_file([&] { return read_spec(source); });
                       });
 }
 

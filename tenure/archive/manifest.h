@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tenure/archive/archive.h"
@@ -19,5 +20,9 @@ struct Manifest {
 /// Reads the manifest and the engines' blobs. Throws Error: kUnsupported (a newer format), kBadFile (a missing blob, naming it;
 /// wrong types; sizes in terms of an engine's input that does not exist).
 Manifest read_manifest(const Records& records);
+
+/// One engine of a manifest, from the JSON that the manifest has for it (where its blob lies is not looked at). Throws Error as
+/// above.
+EngineSpec parse_engine_spec(std::string_view text);
 
 }  // namespace tenure

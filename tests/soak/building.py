@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -44,9 +45,9 @@ class Built:
     plain: bool
 
     def module(self) -> torch.nn.Module:
-        """What torch.export itself makes of the same graph."""
-        exported = self.exported if self.plain else decompose(self.exported)
-        return exported.module(check_guards=False)
+        """What torch.export itself makes of the same graph; its state as at first, and its own."""
+        exported = copy.deepcopy(self.exported)
+        return (exported if self.plain else decompose(exported)).module(check_guards=False)
 
 
 def build(case: Case) -> Built:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -39,7 +40,7 @@ def check(case: Case) -> Verdict:
     except RefusedByExport as error:
         return Verdict(case, REFUSED, str(error))
     except Exception as error:
-        return Verdict(case, FAILED, f"no program: {type(error).__name__}: {error}")
+        return Verdict(case, FAILED, f"no program: {type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}")
     facts = _facts(case, built)
     strides = EXACT if case.build.plain or not facts["with engines"] else OR_DENSE if case.dense else ANY
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch._C import DispatchKey
@@ -26,8 +27,17 @@ def _register(self: OperatorBase, key: object) -> Callable:
     return keep
 
 
-def install() -> None:
-    """For this process; where torch is another version than the one this was written for, nothing."""
-    if torch.__version__.startswith("2.11."):
-        OperatorBase.py_impl = _register
-        exported_program._collect_all_valid_cia_ops = functools.cache(exported_program._collect_all_valid_cia_ops)
+@contextmanager
+def installed() -> Iterator[None]:
+    """For the process; where torch is another version than the one that this was written for, nothing."""
+    if not torch.__version__.startswith("2.11."):
+        yield
+        return
+    collect = exported_program._collect_all_valid_cia_ops
+    OperatorBase.py_impl = _register
+    exported_program._collect_all_valid_cia_ops = functools.cache(collect)
+    try:
+        yield
+    finally:
+        OperatorBase.py_impl = _registered_slowly
+        exported_program._collect_all_valid_cia_ops = collect

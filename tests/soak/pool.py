@@ -4,143 +4,185 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import queue
+import random
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 SILENCE = 300  # seconds without a word from a worker that mean it hangs
 BETWEEN_REPORTS = 15  # seconds
-WORDS_OF_A_CRASH = 3000  # characters of its standard error that are shown
+LAST_WORDS = 3000  # characters of a crashed worker's standard error that are shown
+SCRIPT = Path(__file__).with_name("soak.py")
+
+
+def main(words: Sequence[str]) -> int:
+    """The command line. 0 if nothing failed."""
+    arguments = arguments_of(words)
+    if arguments.worker:
+        from . import worker  # and with it torch, which only workers need
+
+        return worker.run(arguments)
+    return run(arguments)
+
+
+def arguments_of(words: Sequence[str]) -> argparse.Namespace:
+    """The command line, parsed."""
+    parser = argparse.ArgumentParser(prog=SCRIPT.name, description="Random programs, compared with eager PyTorch bit for bit.")
+    parser.add_argument("--programs", type=int, default=20_000, help="how many; 20,000 unless given")
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="N", help="number of the first one; with --programs 1, just that one"
+    )
+    parser.add_argument("--seed", type=int, help="of all programs; a new one unless given, and printed")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes; as many as cores unless given")
+    parser.add_argument("--check-ownership", action="store_true", help="check stale reads and writes in every program, not some")
+    parser.add_argument("--no-shrink", action="store_true", help="print failures as they are, not the smallest that still fail")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--step", type=int, default=1, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(words)
+    if arguments.seed is None:
+        arguments.seed = random.SystemRandom().randrange(2**32)
+    arguments.end = arguments.first + arguments.programs
+    arguments.jobs = max(1, min(arguments.jobs, arguments.programs))
+    return arguments
+
+
+def worker_command(arguments: argparse.Namespace, first: int) -> list[str]:
+    """A process for the programs first, first + jobs, ..."""
+    command = [sys.executable, str(SCRIPT), "--worker", f"--seed={arguments.seed}", f"--first={first}"]
+    command += [f"--programs={arguments.end - first}", f"--step={arguments.jobs}"]
+    return command + ["--check-ownership"] * arguments.check_ownership + ["--no-shrink"] * arguments.no_shrink
 
 
 class Worker:
-    """One process, and what it was told to do."""
+    """One process, and what it does now."""
 
     def __init__(self, arguments: argparse.Namespace, first: int, told: queue.Queue):
         self.arguments, self.told = arguments, told
-        self.number: int | None = None  # of the program that it checks now
-        self.shrinking: dict[str, Any] | None = None  # a failure that it was making smaller
         self.start(first)
 
     def start(self, first: int) -> None:
         """From this program on."""
-        self.errors: IO[str] = tempfile.TemporaryFile("w+")
-        command = [sys.executable, str(Path(__file__).with_name("soak.py")), "--worker", f"--first={first}"]
-        command += [f"--programs={self.arguments.first + self.arguments.programs}", f"--step={self.arguments.jobs}"]
-        command += [f"--seed={self.arguments.seed}"]
-        command += ["--check-ownership"] * self.arguments.check_ownership + ["--no-shrink"] * self.arguments.no_shrink
+        self.number: int | None = None  # of the program that it checks
+        self.shrinking: dict[str, Any] | None = None  # the failure that it is making smaller
+        self.errors: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115  # open as long as the process
+        command = worker_command(self.arguments, first)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.heard = time.monotonic()
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
 
     def _listen(self, process: subprocess.Popen) -> None:
         for line in process.stdout:
-            self.told.put((self, process, json.loads(line)))
+            self.told.put((self, json.loads(line)))
         process.wait()
-        self.told.put((self, process, None))
+        self.told.put((self, None))
 
     def last_words(self) -> str:
         """The end of its standard error."""
         self.errors.seek(0)
-        return self.errors.read()[-WORDS_OF_A_CRASH:]
+        return self.errors.read()[-LAST_WORDS:]
+
+    def stop_if_silent(self) -> None:
+        """A hang becomes a crash."""
+        if self.process.poll() is None and time.monotonic() - self.heard > SILENCE:
+            self.process.kill()
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The whole soak. 0 if nothing failed."""
-    jobs = arguments.jobs = max(1, min(arguments.jobs, arguments.programs))
-    seed = f"seed {arguments.seed}"
-    print(f"soak: {arguments.programs:,} programs from number {arguments.first}, {seed}, {jobs} processes", flush=True)
-    told: queue.Queue = queue.Queue()
-    workers = [Worker(arguments, arguments.first + k, told) for k in range(jobs)]
-    outcomes: Counter[str] = Counter()
-    facts: Counter[str] = Counter()
-    failed: list[int] = []
-    running = jobs
-    began = reported = time.monotonic()
-    try:
-        while running:
-            try:
-                worker, process, message = told.get(timeout=5)
-            except queue.Empty:
-                worker = None
-            now = time.monotonic()
-            if worker is not None and process is worker.process:
-                worker.heard = now
-                if message is None:
-                    running -= not _ended(worker, arguments, outcomes, failed)
+    return _Soak(arguments).run()
+
+
+class _Soak:
+    def __init__(self, arguments: argparse.Namespace):
+        self.arguments = arguments
+        self.outcomes: Counter[str] = Counter()
+        self.facts: Counter[str] = Counter()
+        self.failed: list[int] = []
+        self.began = self.reported = time.monotonic()
+
+    def run(self) -> int:
+        arguments = self.arguments
+        what = f"{arguments.programs:,} programs from number {arguments.first}"
+        print(f"soak: {what}, seed {arguments.seed}, {arguments.jobs} processes", flush=True)
+        told: queue.Queue = queue.Queue()
+        workers = [Worker(arguments, arguments.first + k, told) for k in range(arguments.jobs)]
+        running = len(workers)
+        try:
+            while running:
+                try:
+                    worker, message = told.get(timeout=5)
+                except queue.Empty:
+                    pass
                 else:
-                    _take(worker, message, arguments, outcomes, facts, failed)
+                    worker.heard = time.monotonic()
+                    if message is None:
+                        running -= not self.goes_on(worker)
+                    else:
+                        self.take(worker, message)
+                for each in workers:
+                    each.stop_if_silent()
+                self.progress()
+        finally:
             for each in workers:
-                if each.process.poll() is None and now - each.heard > SILENCE:
-                    each.process.kill()
-            if now - reported > BETWEEN_REPORTS:
-                reported = now
-                done = sum(outcomes.values())
-                print(f"soak: {done:,} programs, {len(failed)} failed, {done / (now - began):.1f} a second, {seed}", flush=True)
-    finally:
-        for each in workers:
-            each.process.kill()
-    done = sum(outcomes.values())
-    print(
-        f"\nsoak: {done:,} programs run in {time.monotonic() - began:.0f} s, {seed}; failed: {len(failed)} {sorted(failed) or ''}"
-    )
-    for name, count in [*outcomes.most_common(), *facts.most_common()]:
-        print(f"  {count:>8,} {name}")
-    return 1 if failed or done < arguments.programs else 0
+                each.process.kill()
+        return self.summary()
 
+    def take(self, worker: Worker, message: dict[str, Any]) -> None:
+        if "begins" in message:
+            worker.number, worker.shrinking = message["begins"], None
+        elif "shrinks" in message:
+            worker.shrinking = message
+        else:
+            worker.number = worker.shrinking = None
+            self.outcomes[message["outcome"]] += 1
+            self.facts.update({name: int(value) for name, value in message["facts"].items()})
+            if message["outcome"] == "FAILED":
+                self.report(message)
 
-def _take(
-    worker: Worker, message: dict[str, Any], arguments: argparse.Namespace, outcomes: Counter, facts: Counter, failed: list[int]
-) -> None:
-    if "begins" in message:
-        worker.number, worker.shrinking = message["begins"], None
-    elif message.get("shrinks"):
-        worker.shrinking = message
-    else:
-        worker.shrinking = None
-        outcomes[message["outcome"]] += 1
-        facts.update({name: int(value) for name, value in message["facts"].items()})
-        if message["outcome"] == "FAILED":
-            _report(message, arguments, failed)
+    def goes_on(self, worker: Worker) -> bool:
+        """Whether a worker that ended was started again, behind the program at which it crashed."""
+        code = worker.process.returncode
+        if code == 0:
+            return False
+        if worker.number is None:
+            self.report({"number": -1, "reason": f"a worker ended with {code} between programs\n{worker.last_words()}"})
+            return False
+        self.outcomes["FAILED"] += 1
+        self.report(worker.shrinking or {"number": worker.number, "reason": f"a crash or a hang: {code}\n{worker.last_words()}"})
+        following = worker.number + self.arguments.jobs
+        if following >= self.arguments.end:
+            return False
+        worker.start(following)
+        return True
 
+    def report(self, message: dict[str, Any]) -> None:
+        self.failed.append(message["number"])
+        again = f"{SCRIPT.name} --seed {self.arguments.seed} --first {message['number']} --programs 1"
+        again += " --check-ownership" if self.arguments.check_ownership else ""
+        rule = "=" * 100
+        text = f"FAILED: program {message['number']}; again: {again}\n{message['reason']}\n\n{message.get('text', '')}"
+        print(f"\n{rule}\n{text}{rule}\n", flush=True)
 
-def _ended(worker: Worker, arguments: argparse.Namespace, outcomes: Counter, failed: list[int]) -> bool:
-    """Whether it was started again, since it did not end by itself."""
-    code = worker.process.returncode
-    if code == 0:
-        return False
-    number = worker.number
-    if number is None:
-        print(f"soak: a worker ended with {code} before its first program\n{worker.last_words()}", flush=True)
-        failed.append(-1)
-        return False
-    message = worker.shrinking or {
-        "number": number,
-        "text": "(the process ended; run it alone)",
-        "reason": f"a crash or a hang: {code}\n{worker.last_words()}",
-    }
-    outcomes["FAILED"] += 1
-    _report(message, arguments, failed)
-    following = number + arguments.jobs
-    if following >= arguments.first + arguments.programs:
-        return False
-    worker.number = worker.shrinking = None
-    worker.start(following)
-    return True
+    def progress(self) -> None:
+        now = time.monotonic()
+        if now - self.reported > BETWEEN_REPORTS:
+            self.reported = now
+            done = self.outcomes.total()
+            speed = done / (now - self.began)
+            print(f"soak: {done:,} programs, {len(self.failed)} failed, {speed:.1f} a second", flush=True)
 
-
-def _report(message: dict[str, Any], arguments: argparse.Namespace, failed: list[int]) -> None:
-    failed.append(message["number"])
-    again = f"soak.py --seed {arguments.seed} --first {message['number']} --programs 1"
-    again += " --check-ownership" if arguments.check_ownership else ""
-    rule = "=" * 100
-    print(
-        f"\n{rule}\nFAILED: program {message['number']}; again: {again}\n{message['reason']}\n\n{message['text']}{rule}\n",
-        flush=True,
-    )
+    def summary(self) -> int:
+        done, seconds = self.outcomes.total(), time.monotonic() - self.began
+        numbers = f" {sorted(self.failed)}" if self.failed else ""
+        print(f"\nsoak: {done:,} programs run in {seconds:.0f} s, seed {self.arguments.seed}; failed: {len(self.failed)}{numbers}")
+        for name, count in [*self.outcomes.most_common(), *self.facts.most_common()]:
+            print(f"  {count:>8,} {name}")
+        return 1 if self.failed or done < self.arguments.programs else 0

@@ -36,8 +36,8 @@ def shrunk(verdict: Verdict, seconds: float = SECONDS) -> Verdict:
 
 def _kind(reason: str) -> str:
     """What stays of a reason when the step that shows it changes."""
-    told = reason.partition("\n")[2] or reason
-    return "".join(letter for letter in told.partition(":")[0] if not letter.isdigit())
+    told = reason if reason.startswith("no program") else reason.partition("\n")[2]
+    return "".join(letter for letter in told.partition("\n")[0].partition(": eager")[0] if not letter.isdigit())
 
 
 def _runs_eagerly(case: Case) -> bool:

@@ -8,12 +8,12 @@ import gc
 import json
 import logging
 import os
-import sys
 import warnings
+from functools import partial
 
 from . import faster_export
 from .check import FAILED, verdict_of
-from .draws import draws_from_seed
+from .draws import Draws, draws_from_seed
 from .shrink import shrunk
 
 
@@ -24,23 +24,21 @@ def run(arguments: argparse.Namespace) -> int:
     logging.disable(logging.ERROR)
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints goes with the errors
-    faster_export.install()
-    gc.freeze()
-    for number in range(arguments.first, arguments.programs, arguments.step):
-        print(json.dumps({"begins": number}), file=lines)
-        verdict = verdict_of(
-            lambda attempt, number=number: draws_from_seed(f"{arguments.seed}:{number}:{attempt}"), arguments.check_ownership
-        )
-        told = {"number": number, "outcome": verdict.outcome, "reason": verdict.reason, "facts": verdict.facts}
-        if verdict.outcome == FAILED:
-            told["text"] = str(verdict.case)
-            print(json.dumps(told | {"shrinks": True}), file=lines)
-            if not arguments.no_shrink:
-                smaller = shrunk(verdict)
-                told |= {"text": str(smaller.case), "reason": smaller.reason}
-        print(json.dumps(told), file=lines)
+    with faster_export.installed():
+        gc.freeze()
+        for number in range(arguments.first, arguments.end, arguments.step):
+            print(json.dumps({"begins": number}), file=lines)
+            verdict = verdict_of(partial(_draws, arguments.seed, number), arguments.check_ownership)
+            told = {"number": number, "outcome": verdict.outcome, "reason": verdict.reason, "facts": verdict.facts}
+            if verdict.outcome == FAILED:
+                told["text"] = str(verdict.case)
+                print(json.dumps(told | {"shrinks": True}), file=lines)
+                if not arguments.no_shrink:
+                    smaller = shrunk(verdict)
+                    told |= {"text": str(smaller.case), "reason": smaller.reason}
+            print(json.dumps(told), file=lines)
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit("start soak.py")
+def _draws(seed: int, number: int, attempt: int) -> Draws:
+    return draws_from_seed(f"{seed}:{number}:{attempt}")

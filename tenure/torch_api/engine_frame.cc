@@ -1,0 +1,142 @@
+#include "tenure/torch_api/engine_frame.h"
+
+#include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
+#include <c10/core/CPUAllocator.h>
+
+#include <utility>
+
+#include "tenure/base/error.h"
+#include "tenure/session/allocator.h"
+
+namespace tenure {
+namespace {
+
+constexpr int64_t kMaxFrames = 4;   // as a session has; each costs an engine context
+constexpr size_t kMaxBuffers = 64;  // of one output; beyond that results are plain allocations
+
+at::Tensor tensor_in_cell(void* cell, size_t bytes, at::IntArrayRef sizes, at::ScalarType dtype) {
+  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(cell, cell, &tenure_delete, c10::DeviceType::CPU),
+                       c10::GetCPUAllocator(), /*resizable=*/true);
+  at::Tensor tensor = at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU),
+                                                               c10::scalarTypeToTypeMeta(dtype));
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
+  return tensor;
+}
+
+}  // namespace
+
+EngineFrame::EngineFrame(const Engine& engine, SharedLedger ledger)
+    : engine_(engine), ledger_(std::move(ledger)), context_(engine.make_context()) {
+  for (size_t i = 0; i < engine.spec().inputs.size(); ++i) {
+    dense_inputs_.push_back(std::make_unique<CellPool>(CellUse::kOwn, ledger_));
+  }
+  outputs_.resize(engine.spec().outputs.size());
+}
+
+std::vector<at::Tensor> EngineFrame::run(const std::vector<at::Tensor>& inputs, bool reuse) {
+  follow_ownership();
+  allocations_ = 0;
+  std::vector<at::Tensor> dense_inputs;
+  dense_inputs.reserve(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) dense_inputs.push_back(dense(i, inputs[i], reuse));
+  std::vector<at::Tensor> results;
+  results.reserve(outputs_.size());
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const std::vector<int64_t> sizes = engine_.output_sizes(i, dense_inputs);
+    results.push_back(make_tensor(*outputs_[i].pool, sizes, engine_.spec().outputs[i].dtype, reuse));
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) context_->bind_input(i, dense_inputs[i]);
+  for (size_t i = 0; i < results.size(); ++i) context_->bind_output(i, results[i]);
+  context_->enqueue();
+  if (reuse) allocate_ahead();
+  return results;
+}
+
+void EngineFrame::follow_ownership() {
+  const uint64_t version = engine_.ownership_version();
+  if (version == ownership_version_ && (outputs_.empty() || outputs_[0].pool != nullptr)) return;
+  ownership_version_ = version;
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const bool unowned = engine_.are_output_tensors_unowned(i);
+    if (outputs_[i].pool != nullptr && outputs_[i].unowned == unowned) continue;
+    outputs_[i] = {.unowned = unowned, .pool = std::make_unique<CellPool>(unowned ? CellUse::kSlot : CellUse::kOwn, ledger_)};
+  }
+}
+
+at::Tensor EngineFrame::make_tensor(CellPool& pool, at::IntArrayRef sizes, at::ScalarType dtype, bool reuse) {
+  const size_t bytes = static_cast<size_t>(c10::multiply_integers(sizes)) * c10::elementSize(dtype);
+  if (reuse && bytes > 0) {
+    const size_t before = pool.bytes();
+    if (void* cell = pool.acquire(bytes, kMaxBuffers)) {
+      allocations_ += pool.bytes() != before;
+      return tensor_in_cell(cell, bytes, sizes, dtype);
+    }
+  }
+  allocations_ += bytes > 0;
+  return at::detail::empty_cpu(sizes, dtype);
+}
+
+at::Tensor EngineFrame::dense(size_t index, const at::Tensor& input, bool reuse) {
+  const auto label = [&] { return concat("engine \"", engine_.spec().name, "\": input ", index); };
+  check(input.defined(), ErrorCode::kInvalidArgument, label(), " is an undefined tensor");
+  check(input.device().is_cpu() && input.layout() == at::kStrided, ErrorCode::kInvalidArgument, label(),
+        ": expected a strided tensor on cpu, got one on ", input.device(), " with layout ", input.layout());
+  if (input.is_contiguous() && !input.is_conj() && !input.is_neg()) return input;
+  at::Tensor copy = make_tensor(*dense_inputs_[index], input.sizes(), input.scalar_type(), reuse);
+  return copy.copy_(input);
+}
+
+void EngineFrame::allocate_ahead() {
+  for (const Output& output : outputs_) {
+    if (output.unowned) output.pool->allocate_ahead(kMaxBuffers);
+  }
+}
+
+size_t EngineFrame::trim() {
+  size_t bytes = 0;
+  for (const Output& output : outputs_) {
+    if (output.pool != nullptr) bytes += output.pool->trim();
+  }
+  for (const auto& pool : dense_inputs_) bytes += pool->trim();
+  return bytes;
+}
+
+EngineFrames::EngineFrames(const Engine& engine, SharedLedger ledger) : engine_(engine), ledger_(std::move(ledger)) {
+  free_.reserve(kMaxFrames);  // giving back must not fail
+}
+
+int64_t EngineFrames::count() const {
+  const std::lock_guard lock(mutex_);
+  return made_;
+}
+
+size_t EngineFrames::trim() {
+  const std::lock_guard lock(mutex_);
+  size_t bytes = 0;
+  for (const auto& frame : free_) bytes += frame->trim();
+  return bytes;
+}
+
+std::unique_ptr<EngineFrame> EngineFrames::take() {
+  std::unique_lock lock(mutex_);
+  returned_.wait(lock, [&] { return !free_.empty() || made_ < kMaxFrames; });
+  if (free_.empty()) {
+    auto frame = std::make_unique<EngineFrame>(engine_, ledger_);
+    ++made_;
+    return frame;
+  }
+  auto frame = std::move(free_.back());
+  free_.pop_back();
+  return frame;
+}
+
+void EngineFrames::give_back(std::unique_ptr<EngineFrame> frame) {
+  {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(std::move(frame));
+  }
+  returned_.notify_one();
+}
+
+}  // namespace tenure
