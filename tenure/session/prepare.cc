@@ -18,6 +18,10 @@ at::Tensor tensor_over(const c10::Storage& storage, const ValueRecord& seen) {
   return tensor;
 }
 
+// ATen's _unsafe_masked_index and its _put_accumulate write their own scratch into the list of indices that they are given: it must
+// be one that ends with the call.
+bool keeps_scratch_in_lists(const Node& node) { return node.target.starts_with("aten::_unsafe_masked_index"); }
+
 /// Builds one PreparedRun.
 class Preparation {
  public:
@@ -98,9 +102,9 @@ class Preparation {
     if (resolved.call) {
       call.call = &*resolved.call;
       const auto& parameters = resolved.call->op.schema().arguments();
-      for (size_t i = 0; i < parameters.size(); ++i) add_argument(call, resolved.call->arguments[i], *parameters[i].type());
+      for (size_t i = 0; i < parameters.size(); ++i) add_argument(call, node, resolved.call->arguments[i], *parameters[i].type());
     } else {
-      for (const NamedArgument& input : node.inputs) add_argument(call, input.value, *c10::AnyType::get());
+      for (const NamedArgument& input : node.inputs) add_argument(call, node, input.value, *c10::AnyType::get());
     }
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const NodeOutput& output = node.outputs[i];
@@ -121,8 +125,8 @@ class Preparation {
     return seen.origin == Origin::kRequest ? run_->addresses[static_cast<size_t>(seen.request)] : nullptr;
   }
 
-  void add_argument(PreparedCall& call, const Argument& argument, const c10::Type& type) {
-    bool fixed = true;
+  void add_argument(PreparedCall& call, const Node& node, const Argument& argument, const c10::Type& type) {
+    bool fixed = !(argument.is_list() && keeps_scratch_in_lists(node));
     for_each_value(argument, [&](ValueId value) { fixed &= is_fixed(value); });
     if (!fixed) call.patched.push_back(static_cast<int>(call.arguments.size()));
     call.arguments.push_back(fixed ? materialize(argument, type, run_->registers) : c10::IValue());

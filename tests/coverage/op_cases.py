@@ -60,7 +60,8 @@ class Case:
     unwritten: str | None = None  # why results have no values to compare
 
     def __str__(self) -> str:
-        return f"{self.subject} [{self.number}]" if self.subject.kind != "example" else str(self.subject)
+        inside = " inside" if self.subject.kind == "inside" else ""
+        return f"{self.subject}{inside} [{self.number}]"
 
 
 class Call(nn.Module):
@@ -190,7 +191,7 @@ def _make_module(info: Any, sample: Any, training: bool) -> nn.Module:
         with torch.no_grad():
             given = copies((sample.forward_input.args, sample.forward_input.kwargs))
             model(*given[0], **given[1])
-    return model
+    return model.requires_grad_(False)  # as in a program; matmul chooses its kernel by whether a weight wants gradients
 
 
 def _sizes(tree: Any) -> Any:

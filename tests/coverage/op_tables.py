@@ -72,9 +72,11 @@ def _lines(tried: list[Tried]) -> Iterator[str]:
     yield "# Coverage of PyTorch's operators, modules and export examples"
     yield ""
     yield (
-        "Each case went through torch.export.export (not strict), torch.export.save and tenure.load and ran at least five times, "
-        "once of them without pre-allocated outputs. Passed: in each run the values to the bit, dtype, sizes, strides, storage "
-        "offsets, what shares memory with what, and the inputs afterwards are those of eager PyTorch, and no held result changed."
+        "Each case went through torch.export.export (not strict), torch.export.save and tenure.load; it ran in two sessions, one "
+        "with check_ownership, at least five times each: with the values that were exported, with others, with other strides "
+        "where torch's own module takes them, and without pre-allocated outputs. Passed: in each run the values to the bit, dtypes,"
+        " sizes, strides, storage offsets, what shares memory with what, the inputs afterwards and the state are those of eager "
+        "PyTorch, and no result that was held changed."
     )
     yield ""
     yield from summary(tried)
@@ -94,7 +96,7 @@ def _groups(outcome: Outcome, tried: list[Tried]) -> Iterator[str]:
     groups = defaultdict(list)
     for each in tried:
         groups[each.verdict.reason].append(each)
-    yield from ("", f"## {outcome.capitalize()}", "", "| cases | reason | which |", "|---:|---|---|")
+    yield from ("", f"## {outcome[0].upper()}{outcome[1:]}", "", "| cases | reason | which |", "|---:|---|---|")
     for reason, members in sorted(groups.items(), key=lambda group: -len(group[1])):
         names = list(dict.fromkeys(each.case for each in members))
         shown = ", ".join(names[:NAMES_SHOWN]) + (f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -65,23 +66,28 @@ SESSIONS = {"": {}, "with check_ownership, ": {"check_ownership": True}}
 def try_case(case: Case) -> Verdict:
     """Raises only what eager PyTorch raises."""
     with tempfile.TemporaryDirectory(prefix="op-coverage-") as folder:
-        path = f"{folder}/model.pt2"
-        stage = "export"
+        verdict = _try_in(folder, case)
+        return dataclasses.replace(verdict, detail=verdict.detail.replace(f"{folder}/", ""))
+
+
+def _try_in(folder: str, case: Case) -> Verdict:
+    path = f"{folder}/model.pt2"
+    stage = "export"
+    try:
+        exported = _export(case)
+        stage = "save"
+        torch.export.save(exported, path)
+    except Exception as error:
+        return Verdict(Outcome.REFUSED_BY_EXPORT, f"{stage}: {root_cause(error)}")
+    eager = _run_eager(case, exported)
+    for kind, options in SESSIONS.items():
         try:
-            exported = _export(case)
-            stage = "save"
-            torch.export.save(exported, path)
+            program = tenure.load(path, session_options=options)
         except Exception as error:
-            return Verdict(Outcome.REFUSED_BY_EXPORT, f"{stage}: {root_cause(error)}")
-        eager = _run_eager(case, exported)
-        for kind, options in SESSIONS.items():
-            try:
-                program = tenure.load(path, session_options=options)
-            except Exception as error:
-                return _refusal(error, "load")
-            verdict = _compare(case, eager, program)
-            if verdict.outcome is not Outcome.PASSED:
-                return _settled(verdict, case, eager, program, exported, path, kind)
+            return _refusal(error, "load")
+        verdict = _compare(case, eager, program)
+        if verdict.outcome is not Outcome.PASSED:
+            return _settled(verdict, case, eager, program, exported, path, kind)
     return verdict
 
 
@@ -201,7 +207,7 @@ def _settled(
     """The verdict, unless it is torch.export that made the difference."""
     for theirs, whose in _torchs_own(exported, path):
         if _does_the_same(theirs, case, eager, program):
-            return Verdict(Outcome.EXPORT_DIFFERS, verdict.reason, f"{whose}, {session}{verdict.detail}")
+            return Verdict(Outcome.EXPORT_DIFFERS, verdict.reason, f"{whose}: {session}{verdict.detail}")
     return Verdict(verdict.outcome, verdict.reason, f"{session}{verdict.detail}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -14,11 +15,13 @@ import tenure
 
 sys.path.append(str(Path(__file__).parents[1] / "coverage"))
 
-from op_cases import Case, Subject, all_subjects, cases_of
+from op_cases import UNINITIALISED, Case, Subject, all_subjects, cases_of
 from op_memory import same_bits
 from op_tables import failures, summary, write_tables
 from op_trial import Outcome, Verdict, try_case
 from op_workers import Tried, try_all
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, about operators that op_db still tests
 
 FLOAT = {
     "views": "as_strided diagonal expand movedim permute real select squeeze t unbind unfold view view_as",
@@ -31,6 +34,7 @@ FLOAT = {
     "several results": "linalg.qr max.reduction_with_dim sort topk var_mean",
     "memory that nobody wrote": "empty_like new_empty resize_",
     "scratch memory": "nn.functional.conv2d nn.functional.layer_norm nn.functional.scaled_dot_product_attention",
+    "writes that a schema hides": "nn.functional.batch_norm nn.functional.instance_norm native_batch_norm",
 }
 IN_PLACE = "add clamp copysign cumsum index_add masked_fill scatter squeeze t transpose"
 INTEGER = "__getitem__ bincount floor_divide gather index_put repeat_interleave"
@@ -39,9 +43,9 @@ SUBJECTS = [
     *(Subject("operator", name, "float32") for names in FLOAT.values() for name in names.split()),
     *(Subject("operator", name, "float32 in place") for name in IN_PLACE.split()),
     *(Subject("operator", name, "int64") for name in INTEGER.split()),
-    *(Subject("inside", name, "float32") for name in ("split", "reshape", "sort", "masked_select")),
+    *(Subject("inside", name, "float32") for name in ("split", "reshape", "sort", "masked_select", "_unsafe_masked_index")),
     *(Subject("inside", name, "float32 in place") for name in ("t", "index_put", "cumsum")),
-    *(Subject("module", "nn.BatchNorm2d", mode) for mode in ("train", "eval")),
+    *(Subject("module", name, mode) for name in ("nn.BatchNorm1d", "nn.InstanceNorm1d") for mode in ("train", "eval")),
     Subject("example", "list_unpack"),
 ]
 
@@ -54,7 +58,9 @@ def test_a_program_does_what_eager_pytorch_does(subject):
 
 
 def test_the_quick_part_names_what_there_is():
-    assert set(SUBJECTS) <= set(all_subjects())
+    every = all_subjects()
+    assert set(SUBJECTS) <= set(every)
+    assert set(UNINITIALISED) <= {subject.name for subject in every if subject.kind == "operator"}
 
 
 class Probe(nn.Module):
@@ -71,17 +77,14 @@ class Probe(nn.Module):
         return x[1:], product, product.t(), product + self.calls
 
 
-def verdict_with(monkeypatch, fault) -> Verdict:
-    """Of a program whose calls go through fault(call, x, y)."""
+def verdict_with(monkeypatch, **faults) -> Verdict:
+    """Of programs with other methods."""
     load = tenure.load
-
-    class Faulty(tenure.Program):
-        def __call__(self, x, y):
-            return fault(super().__call__, x, y)
+    faulty = type("Faulty", (tenure.Program,), faults)
 
     def load_faulty(path, **options):
         program = load(path, **options)
-        program.__class__ = Faulty
+        program.__class__ = faulty
         return program
 
     monkeypatch.setattr(tenure, "load", load_faulty)
@@ -140,8 +143,16 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_faulty_program_does_not_pass(monkeypatch, name):
     fault, outcome, reason = FAULTS[name]
-    verdict = verdict_with(monkeypatch, fault)
+    verdict = verdict_with(monkeypatch, __call__=lambda self, x, y: fault(functools.partial(tenure.Program.__call__, self), x, y))
     assert (verdict.outcome, verdict.reason) == (outcome, reason), verdict.detail
+
+
+def test_state_that_a_program_does_not_tell_or_reset_does_not_pass(monkeypatch):
+    assert verdict_with(monkeypatch, state_dict=lambda self: {}).reason == "state that state_dict() does not tell"
+    verdict = verdict_with(monkeypatch, state_dict=lambda self: {"calls": torch.zeros(())})
+    assert verdict.reason == "state after the runs"
+    verdict = verdict_with(monkeypatch, reset_state=lambda self: None)
+    assert verdict.detail.startswith("first run after reset_state()")
 
 
 def test_values_are_compared_to_the_bit_and_one_nan_is_as_good_as_another():

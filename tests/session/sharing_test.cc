@@ -258,6 +258,26 @@ graph(%w: f32[4] = parameter "w", %x: f32[4]):
   expect_answers(other, {at::full({4}, 5.0)}, {at::full({4}, 6.0), ones});
 }
 
+// The operator writes clamped indices, its scratch, into the list that it is given.
+TEST(Sharing, AnOperatorThatKeepsScratchInItsListArgumentKeepsNoMemoryOfTheArena) {
+  Session session(make_program(R"(
+graph(%x: f32[5, 3], %m: b8[3], %i: i64[3]):
+  %y: f32[5, 3] = aten::mul.Scalar(self=%x, other=2)
+  %n: b8[3] = aten::logical_not(self=%m)
+  %j: i64[3] = aten::mul.Scalar(self=%i, other=1)
+  %g: f32[3, 3] = aten::_unsafe_masked_index(self=%y, mask=%n, indices=[%j], fill=0.5)
+  %s: f32[3] = aten::sum.dim_IntList(self=%g, dim=[0])
+  return (%s)
+)"));
+  const at::Tensor mask = at::tensor({0, 1, 0}).to(at::kBool), index = at::tensor({0, 9, 4});
+  for (int run = 0; run < 4; ++run) {
+    const at::Tensor x = at::randn({5, 3}), y = x * 2;
+    expect_same(session.run({x, mask, index}), {at::stack({y[0], at::full({3}, 0.5), y[4]}).sum(0)});
+  }
+  EXPECT_EQ(session.stats().deviations, 0);
+  EXPECT_EQ(session.stats().abandoned_bytes, 0);
+}
+
 TEST(Sharing, QuantizedTensorsPassThrough) {
   Session session(make_program(R"(
 graph(%x: f32[8]):

@@ -16,7 +16,7 @@ LEAST = 5  # of a size that varies: torch.export refuses to tell smaller ones fr
 
 @dataclass(frozen=True)
 class Input:
-    """An argument of forward: a tensor of this shape, where a letter stands for a size of the signature; or such a size as an int."""
+    """An argument of forward: a tensor of this shape, in which a letter is a size of the signature; or such a size as an int."""
 
     name: str
     dtype: torch.dtype | None  # None for an int
