@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from . import _tenure
 from .compile import Report
@@ -142,12 +142,12 @@ class Program:
 
 
 def _checked(options: SessionOptions | None) -> SessionOptions:
-    known = SessionOptions.__annotations__
+    known = get_type_hints(SessionOptions)
     for name, value in (options or {}).items():
         if name not in known:
             raise Error("invalid argument", f"session_options has no {name!r}; it takes {', '.join(known)}")
-        if known[name] == "bool" and not isinstance(value, bool):
+        if known[name] is bool and not isinstance(value, bool):
             raise Error("invalid argument", f"session_options: {name} is {value!r}; it is True or False")
-        if known[name] == "int" and (not isinstance(value, int) or value < 1):
+        if known[name] is int and (not isinstance(value, int) or value < 1):
             raise Error("invalid argument", f"session_options: {name} is {value!r}; it is at least 1")
     return options or {}

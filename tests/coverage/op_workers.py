@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -58,13 +59,15 @@ class _Worker:
         self.subjects_left -= 1
         self.work, self.case, self._case_number = work, "", work.first - 1
         self._since = time.monotonic()
-        self.pipe.send(work)
+        with contextlib.suppress(ConnectionError):  # it died; reading from it will tell
+            self.pipe.send(work)
 
     def take(self) -> Tried | None:
         """What it says next. Raises EOFError if it died."""
         message = self.pipe.recv()
         self._since = time.monotonic()
         if isinstance(message, Tried):
+            self.case = ""
             return message
         if message is None:
             self.work = None
@@ -77,12 +80,13 @@ class _Worker:
         return time.monotonic() - self._since > CASE_SECONDS
 
     def rest(self) -> _Work | None:
-        """The work without the case that it is at; None if it died while it made the samples."""
-        return _Work(self.work.subject, self._case_number + 1) if self.case else None
+        """The work without the cases that were begun; None if none was."""
+        first = self._case_number + 1
+        return _Work(self.work.subject, first) if first > self.work.first else None
 
-    def stop(self) -> int | None:
-        """The exit status if it had ended by itself."""
-        self._process.join(1 if self.pipe.closed else 0.2)
+    def stop(self, seconds: float = 0) -> int | None:
+        """The exit status if it ends by itself within that time."""
+        self._process.join(seconds)
         status = self._process.exitcode
         self.pipe.close()
         self._process.kill()
@@ -124,7 +128,7 @@ def try_all(subjects: list[Subject], jobs: int) -> Iterator[Tried]:
 
 
 def _crash(worker: _Worker, late: bool) -> Tried:
-    status = worker.stop()
+    status = worker.stop(seconds=0 if late else 5)
     if late:
         reason = f"no verdict after {CASE_SECONDS:.0f} s"
     elif status is not None and status < 0:

@@ -130,6 +130,8 @@ class _Soak:
                 for each in workers:
                     each.stop_if_silent()
                 self.progress()
+        except KeyboardInterrupt:
+            print("soak: interrupted", flush=True)
         finally:
             for each in workers:
                 each.process.kill()
