@@ -47,11 +47,7 @@ void register_engine(nb::module_& m) {
             return output ? engine.are_output_tensors_unowned(*output) : engine.are_output_tensors_unowned();
           },
           nb::kw_only(), nb::arg("output") = nb::none(), "Whether all outputs are unowned, or the one with index `output`.")
-      .def("__repr__", [](const Engine& engine) {
-        const EngineSpec& spec = engine.spec();
-        return concat("<tenure engine ", spec.name, ": ", spec.backend, ", ", spec.inputs.size(), " inputs, ", spec.outputs.size(),
-                      " outputs>");
-      });
+      .def("__repr__", [](const Engine& engine) { return describe(engine.spec()); });
 }
 
 }  // namespace tenure::python

@@ -7,7 +7,6 @@ Parameters and buffers that the graph neither writes nor gives away may then be 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +35,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 
 from .errors import Error
-from .node_facts import is_operator
+from .node_facts import is_mutating
 from .part import expression
-from .prepare import refuse_higher_order_operators, sizes_from_zero
+from .prepare import functionalize, refuse_higher_order_operators, sizes_from_zero
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,7 @@ def capture(module: GraphModule, inputs: Sequence[Any]) -> CapturedGraph:
 
 def _functional(program: ExportedProgram, inputs: Sequence[Node]) -> ExportedProgram:
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # torch's own, about its own code
-            return program.run_decompositions({})
+        return functionalize(program)
     except Exception as error:
         by_storage: dict[Any, list[str]] = {}
         for node in inputs:
@@ -201,7 +198,7 @@ def _take_views(graph: Graph, count: int) -> dict[int, InputView]:
             views[index] = InputView(positions[base], geometry)
         else:
             left.append(result)
-    writes = any(is_operator(node) and node.target._schema.is_mutable for node in graph.nodes)
+    writes = any(map(is_mutating, graph.nodes))
     if not left and not writes and results:  # torch wants a program to do something
         left.append(results[-1])
         del views[len(results) - 1]

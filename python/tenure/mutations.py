@@ -7,7 +7,7 @@ from torch._higher_order_ops.auto_functionalize import auto_functionalized, auto
 from torch._inductor.fx_passes.post_grad import decompose_auto_functionalized
 from torch.export import ExportedProgram
 
-from .node_facts import is_operator
+from .node_facts import is_mutating, is_operator
 
 FUNCTIONALIZED = (auto_functionalized, auto_functionalized_v2)
 
@@ -24,7 +24,7 @@ def restore_mutating_operators(program: ExportedProgram) -> ExportedProgram:
         node.meta["only_clone_these_tensors"] = _written(node)
     with torch.no_grad():
         decompose_auto_functionalized(program.graph)
-    program.graph.eliminate_dead_code(is_impure_node=lambda node: not is_operator(node) or node.target._schema.is_mutable)
+    program.graph.eliminate_dead_code(is_impure_node=lambda node: not is_operator(node) or is_mutating(node))
     return program
 
 

@@ -61,6 +61,11 @@ def is_view(node: Node) -> bool:
     return not schema.is_mutable and any(result.alias_info is not None for result in schema.returns)
 
 
+def is_mutating(node: Node) -> bool:
+    """Writes into an argument."""
+    return is_operator(node) and node.target._schema.is_mutable
+
+
 def is_reshape(node: Node) -> bool:
     return node.target in _RESHAPES
 
@@ -100,7 +105,7 @@ def why_no_engine_takes(node: Node) -> str | None:
         return why_no_engine_takes(node.args[0])
     if not is_operator(node):
         return "not an operator"
-    if node.target._schema.is_mutable:
+    if is_mutating(node):
         return "it writes into its arguments"
     for tag, reason in _REFUSED_TAGS.items():
         if tag in node.target.tags and not (tag is torch.Tag.nondeterministic_seeded and _drops_nothing(node)):

@@ -17,7 +17,7 @@ from torch.fx import Graph, Node
 
 from .errors import Error
 from .mutations import FUNCTIONALIZED
-from .node_facts import is_compute, is_getitem, is_operator, is_tensor, is_view, weight_tensors
+from .node_facts import is_compute, is_getitem, is_mutating, is_operator, is_tensor, is_view, weight_tensors
 from .part import expression
 
 _KEPT_META = ("val", "unbacked_bindings")
@@ -48,16 +48,22 @@ def export(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
         raise Error("invalid argument", f"torch.export cannot export the model: {error}", where) from error
 
 
+def functionalize(program: ExportedProgram) -> ExportedProgram:
+    """torch.export's functional form, of whole operators. `program` stays as it is. Raises what torch.export raises."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # torch's own, about its own code
+        return program.run_decompositions({})
+
+
 def decompose(program: ExportedProgram) -> ExportedProgram:
     """A functional graph of whole operators (linear, layer_norm, attention stay one operator each), tidied.
 
     Raises Error for higher-order operators. `program` stays as it is.
     """
     refuse_higher_order_operators(program)
-    with torch.no_grad(), sizes_from_zero(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # torch's own, about its own code
+    with torch.no_grad(), sizes_from_zero():
         try:
-            program = program.run_decompositions({})
+            program = functionalize(program)
         except Exception as error:  # torch.export raises many kinds
             raise Error(
                 "unsupported",
@@ -118,7 +124,7 @@ def _share_sizes(program: ExportedProgram) -> None:
 
 def _drop_copies(graph: Graph) -> None:
     """Removes copies (what dropout is in inference) where nobody could tell the copy from the original."""
-    if any(is_operator(node) and node.target._schema.is_mutable for node in graph.nodes):
+    if any(map(is_mutating, graph.nodes)):
         return
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.clone.default):
         original = node.args[0]

@@ -14,7 +14,7 @@ from torch.fx import Graph, Node
 
 from . import ops as _ops  # noqa: F401  # registers tenure::call_engine
 from .engine_spec import EngineSpec
-from .node_facts import is_operator
+from .node_facts import is_mutating
 from .part import Part
 
 
@@ -84,12 +84,8 @@ def drop_unused_weights(program: ExportedProgram) -> ExportedProgram:
         range_constraints=program.range_constraints,
         module_call_graph=[entry for entry in program.module_call_graph if entry.fqn == ""],
         constants={name: value for name, value in program.constants.items() if name in targets},
-        verifiers=[TrainingIRVerifier] if any(map(_writes, program.graph.nodes)) else program.verifiers,
+        verifiers=[TrainingIRVerifier] if any(map(is_mutating, program.graph.nodes)) else program.verifiers,
     )
-
-
-def _writes(node: Node) -> bool:
-    return is_operator(node) and node.target._schema.is_mutable
 
 
 def _output_specs(graph: Graph, specs: Sequence[OutputSpec]) -> list[OutputSpec]:

@@ -47,6 +47,11 @@ Expr::Lookup lookup_in(std::span<const at::Tensor> inputs) {
 
 }  // namespace
 
+std::string describe(const EngineSpec& spec) {
+  return concat("<tenure engine ", spec.name, ": ", spec.backend, ", ", spec.inputs.size(), " inputs, ", spec.outputs.size(),
+                " outputs>");
+}
+
 Engine::Engine(EngineSpec spec, std::unique_ptr<CompiledEngine> compiled)
     : spec_(std::move(spec)),
       input_guards_(make_guards(spec_, BindingRole::kInput)),

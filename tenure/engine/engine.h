@@ -52,6 +52,9 @@ class Backend {
   virtual std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob) = 0;
 };
 
+/// "<tenure engine engine_0: openvino, 1 inputs, 2 outputs>".
+std::string describe(const EngineSpec& spec);
+
 /// The public handle of an engine in a program; shared by all sessions of the program. Thread-safe.
 ///
 /// Who owns an output's memory (RFC #3985). *Unowned*: the caller gets it, so each run writes into memory that nobody else holds.

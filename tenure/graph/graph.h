@@ -145,6 +145,9 @@ struct Graph {
   const Node& node(NodeId id) const { return nodes[id.index]; }
 };
 
+/// The graph input whose new content `output` is; invalid if it is none's, or the input that it names is not there.
+ValueId mutated_input(const Graph& graph, const GraphOutput& output);
+
 /// Throws Error(kBadFile) naming the first thing that is wrong: an id out of range, a value used before it is made or made twice,
 /// an empty or repeated name, a node whose outputs do not name it as producer.
 void verify(const Graph& graph);

@@ -29,6 +29,11 @@ OperatorCall resolve_call(const Node& node);
 /// The current value of each ValueId; index = ValueId::index.
 using Registers = std::vector<c10::IValue>;
 
+/// The tensor in `value` if it is one that has a storage, else null.
+inline const at::Tensor* stored_tensor(const c10::IValue& value) {
+  return value.isTensor() && value.toTensor().defined() && value.toTensor().has_storage() ? &value.toTensor() : nullptr;
+}
+
 /// The IValue to pass for `argument` to a parameter of type `type`; values are read from `registers`.
 c10::IValue materialize(const Argument& argument, const c10::Type& type, const Registers& registers);
 

@@ -257,22 +257,14 @@ class Rewriting {
 
 }  // namespace
 
-std::vector<ValueId> write_in_place(Graph& graph, std::vector<AliasFacts>& facts, const std::vector<bool>& may_rewrite) {
+std::vector<ValueId> write_in_place(Graph& graph, std::vector<AliasFacts>& facts, const std::set<ValueId>& may_rewrite) {
   std::vector<ValueId> rewritten;
   std::optional<Rewriting> rewriting;
-  const std::vector<GraphOutput> outputs = graph.outputs;
-  for (const GraphOutput& output : outputs) {
-    if (output.kind == GraphOutput::Kind::kUser || !output.value.is_value()) continue;
-    for (size_t i = 0; i < graph.inputs.size(); ++i) {
-      const GraphInput& input = graph.inputs[i];
-      const bool buffer = output.kind == GraphOutput::Kind::kBufferMutation;
-      const bool is_target = buffer ? input.kind == GraphInput::Kind::kBuffer && input.target == output.target
-                                    : input.kind == GraphInput::Kind::kUser && input.name == output.target;
-      if (!is_target || !may_rewrite[i] || !input.value.valid()) continue;
-      if (!rewriting) rewriting.emplace(graph, facts);
-      if (output.value.value() != input.value && rewriting->rewrite(output.value.value(), input.value))
-        rewritten.push_back(input.value);
-    }
+  for (const GraphOutput& output : graph.outputs) {
+    const ValueId input = mutated_input(graph, output);
+    if (!may_rewrite.contains(input) || !output.value.is_value() || output.value.value() == input) continue;
+    if (!rewriting) rewriting.emplace(graph, facts);
+    if (rewriting->rewrite(output.value.value(), input)) rewritten.push_back(input);
   }
   if (rewriting) rewriting->finish(facts);
   return rewritten;

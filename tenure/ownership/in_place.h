@@ -1,6 +1,7 @@
 // tenure/ownership/in_place.h: functional updates of state, turned into writes where the state lies.
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "tenure/ownership/ownership.h"
@@ -13,8 +14,8 @@ namespace tenure {
 /// cannot be shown to be the same stays as it is, and is copied back. PyTorch's Inductor does the like
 /// (torch/_inductor/fx_passes/reinplace.py).
 ///
-/// `may_rewrite` (by graph.inputs) says which inputs have memory of their own. `facts` (by node) changes along with the graph.
+/// `may_rewrite`: the inputs that have memory of their own. `facts` (by node) changes along with the graph.
 /// Returns the inputs whose new content is now made in their own memory.
-std::vector<ValueId> write_in_place(Graph& graph, std::vector<AliasFacts>& facts, const std::vector<bool>& may_rewrite);
+std::vector<ValueId> write_in_place(Graph& graph, std::vector<AliasFacts>& facts, const std::set<ValueId>& may_rewrite);
 
 }  // namespace tenure

@@ -4,7 +4,6 @@
 #include <ATen/MemoryOverlap.h>
 
 #include <algorithm>
-#include <map>
 
 #include "tenure/base/error.h"
 #include "tenure/session/region.h"
@@ -12,10 +11,6 @@
 
 namespace tenure {
 namespace {
-
-bool share_storage(const at::Tensor& a, const at::Tensor& b) {
-  return a.has_storage() && b.has_storage() && a.storage().unsafeGetStorageImpl() == b.storage().unsafeGetStorageImpl();
-}
 
 // By address: an operator may have written its result into the state's memory through a storage of its own.
 bool is_same_place(const at::Tensor& a, const at::Tensor& b) {
@@ -27,16 +22,13 @@ bool is_same_place(const at::Tensor& a, const at::Tensor& b) {
 
 Boundary::Boundary(const Program& program) : program_(program), state_(program), weights_(program.graph().values.size()) {
   const Graph& graph = program.graph();
-  std::map<std::string, ValueId> inputs_by_name, buffers_by_name;
   for (const GraphInput& input : graph.inputs) {
     if (input.kind == GraphInput::Kind::kUser || input.kind == GraphInput::Kind::kUserConstant) {
       if (program.is_written_in_place(input.value)) written_in_place_.push_back(user_inputs_.size());
       user_inputs_.push_back(input.value);
-      inputs_by_name.emplace(input.name, input.value);
       continue;
     }
     if (!input.value.valid()) continue;
-    buffers_by_name.emplace(input.target, input.value);
     const auto state = state_.tensors().find(input.target);
     const auto weight = program.weights().find(input.target);
     check(weight != program.weights().end(), ErrorCode::kBadFile, "the file lacks the weight ", input.target);
@@ -47,14 +39,12 @@ Boundary::Boundary(const Program& program) : program_(program), state_(program),
   for (const GraphOutput& output : graph.outputs) {
     check(!output.value.is_list(), ErrorCode::kUnsupported, "an output of the program is a list; outputs must be flat");
     if (output.kind == GraphOutput::Kind::kUser || !output.value.is_value()) continue;
-    const auto& targets = output.kind == GraphOutput::Kind::kBufferMutation ? buffers_by_name : inputs_by_name;
-    const auto target = targets.find(output.target);
-    check(target != targets.end() && target->second.valid(), ErrorCode::kBadFile, "an output changes ", output.target,
-          ", which is no input of the program");
-    const auto position = std::find(user_inputs_.begin(), user_inputs_.end(), target->second);
+    const ValueId target = mutated_input(graph, output);
+    check(target.valid(), ErrorCode::kBadFile, "an output changes ", output.target, ", which is no input of the program");
+    const auto position = std::find(user_inputs_.begin(), user_inputs_.end(), target);
     const bool is_input = position != user_inputs_.end();
     write_backs_.push_back(
-        {output.value.value(), target->second, is_input ? std::optional<size_t>(position - user_inputs_.begin()) : std::nullopt});
+        {output.value.value(), target, is_input ? std::optional<size_t>(position - user_inputs_.begin()) : std::nullopt});
   }
 }
 
@@ -99,7 +89,7 @@ std::vector<c10::IValue> Boundary::results(std::span<const c10::IValue> inputs, 
       continue;
     }
     results.push_back(output.value.is_value() ? registers[output.value.value().index] : output.value.constant());
-    if (!results.back().isTensor() || !results.back().toTensor().has_storage()) continue;
+    if (stored_tensor(results.back()) == nullptr) continue;
     const at::Tensor& tensor = results.back().toTensor();
     // arena_region() holds frames' arenas and the state.
     if (arena_region().contains(tensor.storage().data()) || state_.holds(tensor) || will_change(tensor, registers)) {

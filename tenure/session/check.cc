@@ -10,11 +10,6 @@ namespace {
 
 using Kind = Placement::Kind;
 
-const at::Tensor* tensor_in(const Registers& registers, ValueId value) {
-  const c10::IValue& content = registers[value.index];
-  return content.isTensor() && content.toTensor().defined() && content.toTensor().has_storage() ? &content.toTensor() : nullptr;
-}
-
 }  // namespace
 
 OwnershipCheck::OwnershipCheck(const Program& program, const PreparedRun& prepared, Frame& frame, int64_t run)
@@ -68,7 +63,7 @@ void OwnershipCheck::check_lives(const PreparedCall& call) const {
   const Node& node = program_.graph().nodes[static_cast<size_t>(call.node)];
   const auto& requests = prepared_.plan->observation.requests;
   for_each_input(node, [&](ValueId value) {
-    const at::Tensor* tensor = tensor_in(prepared_.registers, value);
+    const at::Tensor* tensor = stored_tensor(prepared_.registers[value.index]);
     if (tensor == nullptr || tensor->storage().nbytes() == 0 || !frame_.arena.contains(tensor->storage().data())) return;
     const void* at = tensor->storage().data();
     bool lives = false;
@@ -81,7 +76,7 @@ void OwnershipCheck::check_lives(const PreparedCall& call) const {
 void OwnershipCheck::keep_operands(const PreparedCall& call) {
   operands_.clear();
   for_each_input(program_.graph().nodes[static_cast<size_t>(call.node)], [&](ValueId value) {
-    const at::Tensor* tensor = tensor_in(prepared_.registers, value);
+    const at::Tensor* tensor = stored_tensor(prepared_.registers[value.index]);
     if (tensor == nullptr || tensor->layout() != at::kStrided) return;
     const char *begin = static_cast<const char*>(tensor->storage().data()), *end = begin + tensor->storage().nbytes();
     const auto overlaps = [&](const auto& other) { return other.begin < end && begin < other.end; };
@@ -109,7 +104,7 @@ std::vector<OwnershipCheck::Range> OwnershipCheck::may_write(const PreparedCall&
     if (begin != nullptr) ranges.push_back({begin, begin + requests[static_cast<size_t>(r)].bytes});
   }
   for (ValueId value : program_.ownership().facts[static_cast<size_t>(call.node)].mutates) {
-    const at::Tensor* tensor = tensor_in(prepared_.registers, value);
+    const at::Tensor* tensor = stored_tensor(prepared_.registers[value.index]);
     if (tensor == nullptr) continue;
     const char* begin = static_cast<const char*>(tensor->storage().data());
     ranges.push_back({begin, begin + tensor->storage().nbytes()});

@@ -20,8 +20,9 @@ bool is_same(const at::Tensor& made, const at::Tensor& fixed) {
 
 // The plan keeps a place in the arena only for as long as the value that was observed there lives.
 bool lies_elsewhere_in_arena(const PreparedResult& result, const c10::IValue& made, const Arena& arena) {
-  if (!made.isTensor() || !made.toTensor().defined() || !made.toTensor().has_storage()) return false;
-  const void* place = made.toTensor().storage().data();
+  const at::Tensor* tensor = stored_tensor(made);
+  if (tensor == nullptr) return false;
+  const void* place = tensor->storage().data();
   return place != result.place && arena.contains(place);
 }
 

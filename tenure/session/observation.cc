@@ -31,9 +31,9 @@ void Observer::start(const Registers& registers) {
   for (const GraphInput& input : program_.graph().inputs) {
     if (!input.value.valid()) continue;
     const c10::IValue& content = registers[input.value.index];
-    if (content.isTensor() && content.toTensor().defined() && content.toTensor().has_storage()) {
+    if (const at::Tensor* tensor = stored_tensor(content)) {
       const bool user = input.kind == GraphInput::Kind::kUser;
-      const c10::StorageImpl* storage = content.toTensor().storage().unsafeGetStorageImpl();
+      const c10::StorageImpl* storage = tensor->storage().unsafeGetStorageImpl();
       borrowed_.emplace(storage, std::pair(user ? Origin::kInput : Origin::kWeight, input.value));
       if (!user && std::binary_search(state.begin(), state.end(), input.target)) state_.insert(storage);
     }
@@ -44,10 +44,9 @@ void Observer::start(const Registers& registers) {
 void Observer::check_writes(int node, const Registers& registers) const {
   const AliasFacts& facts = program_.ownership().facts[static_cast<size_t>(node)];
   for (ValueId value : facts.mutates) {
-    const c10::IValue& content = registers[value.index];
-    if (!content.isTensor() || !content.toTensor().defined() || !content.toTensor().has_storage()) continue;
-    const c10::Storage& storage = content.toTensor().storage();
-    const auto found = borrowed_.find(storage.unsafeGetStorageImpl());
+    const at::Tensor* tensor = stored_tensor(registers[value.index]);
+    if (tensor == nullptr) continue;
+    const auto found = borrowed_.find(tensor->storage().unsafeGetStorageImpl());
     const bool weight = found != borrowed_.end() && found->second.first == Origin::kWeight && !state_.contains(found->first);
     check(!weight, ErrorCode::kUnsupported, "node ", program_.graph().nodes[static_cast<size_t>(node)].name, " writes into ",
           program_.graph().value(value).name,
@@ -124,8 +123,9 @@ void Observer::record(ValueId value, const c10::IValue& content) {
 
 Observation Observer::finish(const std::vector<c10::IValue>& outputs, std::string signature) {
   for (const c10::IValue& output : outputs) {
-    if (!output.isTensor() || !output.toTensor().has_storage()) continue;
-    if (const auto found = live_.find(output.toTensor().storage().data()); found != live_.end())
+    const at::Tensor* tensor = stored_tensor(output);
+    if (tensor == nullptr) continue;
+    if (const auto found = live_.find(tensor->storage().data()); found != live_.end())
       observation_.requests[static_cast<size_t>(found->second)].returned = true;
   }
   observation_.signature = std::move(signature);

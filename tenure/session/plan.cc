@@ -117,17 +117,15 @@ class Planning {
   void place_in_state(const GraphOutput& output) {
     const ValueRecord& source = record(output.value.value());
     if (source.origin != Origin::kRequest || !source.plain || source.storage_offset != 0) return;
-    const auto input = std::find_if(graph_.inputs.begin(), graph_.inputs.end(), [&](const GraphInput& each) {
-      return each.kind == GraphInput::Kind::kBuffer && each.target == output.target && each.value.valid();
-    });
-    if (input == graph_.inputs.end() || record(input->value).origin != Origin::kWeight || owner(input->value).movable) return;
-    const ValueRecord& target = record(input->value);
+    const ValueId input = mutated_input(graph_, output);
+    if (!input.valid() || record(input).origin != Origin::kWeight || owner(input).movable) return;
+    const ValueRecord& target = record(input);
     const Request& request = plan_->observation.requests[static_cast<size_t>(source.request)];
     const bool same_layout = target.dtype == source.dtype && target.sizes == source.sizes && target.strides == source.strides &&
                              target.storage_offset == 0 && static_cast<size_t>(request.bytes) == target.tensor.storage().nbytes();
     Placement& placement = plan_->placements[static_cast<size_t>(source.request)];
     if (!same_layout || placement.kind != Placement::Kind::kArena || last_read(target.tensor) >= request.node) return;
-    placement = {Placement::Kind::kState, 0, input->value};
+    placement = {Placement::Kind::kState, 0, input};
   }
 
   // The last node that reads the storage of that weight or state.

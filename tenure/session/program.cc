@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <set>
 
 #include "tenure/base/error.h"
 #include "tenure/engine/registry.h"
@@ -32,15 +33,16 @@ std::shared_ptr<Engine> load_engine(EngineRecord& record) {
 }
 
 // Whose memory no other weight shares and no two of its elements.
-std::vector<bool> inputs_with_own_memory(const Graph& graph, const std::map<std::string, at::Tensor>& weights) {
+std::set<ValueId> inputs_with_own_memory(const Graph& graph, const std::map<std::string, at::Tensor>& weights) {
   std::map<const c10::StorageImpl*, int> users;
   for (const auto& [name, weight] : weights) ++users[weight.storage().unsafeGetStorageImpl()];
-  std::vector<bool> own;
+  std::set<ValueId> own;
   for (const GraphInput& input : graph.inputs) {
     const auto weight = weights.find(input.target);
-    own.push_back(input.kind == GraphInput::Kind::kUser ||  // looked at in each run
-                  (weight != weights.end() && users[weight->second.storage().unsafeGetStorageImpl()] == 1 &&
-                   at::has_internal_overlap(weight->second) == at::MemOverlap::No));
+    const bool is_own = input.kind == GraphInput::Kind::kUser ||  // looked at in each run
+                        (weight != weights.end() && users[weight->second.storage().unsafeGetStorageImpl()] == 1 &&
+                         at::has_internal_overlap(weight->second) == at::MemOverlap::No);
+    if (is_own && input.value.valid()) own.insert(input.value);
   }
   return own;
 }

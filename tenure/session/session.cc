@@ -44,6 +44,8 @@ class Session::Impl {
         frames_(program_->graph().nodes.size(), options_.max_frames, ledger_),
         plans_(options_.max_plan_bytes),
         pre_allocated_outputs_(options_.pre_allocated_outputs) {
+    counters_.engine_blocks = program_->engine_blocks();
+    counters_.aten_blocks = program_->aten_blocks();
     install_allocator();
   }
 
@@ -75,7 +77,8 @@ class Session::Impl {
   void interpret(size_t first, Frame& frame, Registers& registers);
   void allocate_ahead(Frame& frame, const PreparedRun& prepared, int result_copies) const;
   void settle(Frame& frame, const PreparedRun& prepared, const ReplayScope& scope);
-  void count_run(const CountingScope& scope);
+  /// `kind`: the counter of such runs, if there is one.
+  void count_run(const CountingScope& scope, int64_t Stats::* kind = nullptr);
 
   Boundary boundary_;
   const SessionOptions options_;
@@ -83,6 +86,7 @@ class Session::Impl {
   const SharedLedger ledger_;
   FramePool frames_;
   PlanCache plans_;
+  std::atomic<uint64_t> ownership_version_{0};
 
  public:
   std::atomic<bool> pre_allocated_outputs_;
@@ -90,7 +94,6 @@ class Session::Impl {
  private:
   mutable std::mutex mutex_;  // guards what follows
   std::shared_ptr<const Plan> last_plan_;
-  uint64_t ownership_version_ = 0;
   Stats counters_;
 };
 
@@ -103,10 +106,7 @@ uint64_t Session::Impl::ownership_version() const {
 void Session::Impl::forget_plans_if_ownership_changed() {
   if (program_->engines().empty()) return;
   const uint64_t version = ownership_version();
-  std::lock_guard lock(mutex_);
-  if (version == ownership_version_) return;
-  ownership_version_ = version;
-  plans_.drop_plans();
+  if (ownership_version_.exchange(version) != version) plans_.drop_plans();
 }
 
 PlanCache::Known Session::Impl::known_plan(const Signature& signature, const Values& inputs) {
@@ -180,9 +180,8 @@ Session::Impl::Values Session::Impl::run_observing(Frame& frame, const Values& i
   }
   const uint64_t version = ownership_version();  // before the plan reads the switches
   std::shared_ptr<const Plan> plan = make_plan(*program_, observer.finish(results, to_text(inputs)));
-  count_run(observer);
+  count_run(observer, &Stats::observing_runs);
   std::lock_guard lock(mutex_);
-  ++counters_.observing_runs;
   last_plan_ = plan;
   if (version == ownership_version()) plans_.set_plan(frame.signature, std::move(plan));
   return results;
@@ -230,8 +229,8 @@ bool Session::Impl::planned_memory_escapes(const Arena& arena, const Registers& 
   return std::any_of(outputs.begin(), outputs.end(), [&](const GraphOutput& output) {
     if (output.kind != GraphOutput::Kind::kUser || !output.value.is_value()) return false;
     if (boundary_.is_new_input_content(output.value.value())) return false;  // the caller gets his own tensor
-    const c10::IValue& result = registers[output.value.value().index];
-    return result.isTensor() && result.toTensor().has_storage() && arena.contains(result.toTensor().storage().data());
+    const at::Tensor* result = stored_tensor(registers[output.value.value().index]);
+    return result != nullptr && arena.contains(result->storage().data());
   });
 }
 
@@ -248,9 +247,7 @@ Session::Impl::Values Session::Impl::run_replaying(Frame& frame, PreparedRun& pr
   const bool kept = options_.check_ownership && scope.outstanding() != 0;
   settle(frame, prepared, scope);
   check(!kept, ErrorCode::kOwnership, "an operator kept memory of the arena beyond the run");
-  count_run(scope);
-  std::lock_guard lock(mutex_);
-  ++counters_.replays;
+  count_run(scope, &Stats::replays);
   return results;
 }
 
@@ -271,9 +268,10 @@ void Session::Impl::settle(Frame& frame, const PreparedRun& prepared, const Repl
   ++counters_.deviations;
 }
 
-void Session::Impl::count_run(const CountingScope& scope) {
+void Session::Impl::count_run(const CountingScope& scope, int64_t Stats::* kind) {
   std::lock_guard lock(mutex_);
   ++counters_.runs;
+  if (kind != nullptr) ++(counters_.*kind);
   counters_.last_run_allocations = scope.ordinary_requests();
   counters_.fresh_bytes = scope.ordinary_bytes();
 }
@@ -284,8 +282,6 @@ Stats Session::Impl::stats() const {
     std::lock_guard lock(mutex_);
     stats = counters_;
   }
-  stats.engine_blocks = program_->engine_blocks();
-  stats.aten_blocks = program_->aten_blocks();
   stats.frames = static_cast<int64_t>(frames_.count());
   stats.plans = plans_.count();
   stats.plan_bytes = plans_.bytes();

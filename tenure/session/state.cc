@@ -38,27 +38,24 @@ at::Tensor all_bytes(const at::Tensor& tensor) {
   return at::empty({0}, tensor.options().dtype(at::kByte)).set_(tensor.storage(), 0, {count}, {1});
 }
 
-bool share_storage(const at::Tensor& a, const at::Tensor& b) {
-  return a.storage().unsafeGetStorageImpl() == b.storage().unsafeGetStorageImpl();
-}
-
 }  // namespace
+
+bool share_storage(const at::Tensor& a, const at::Tensor& b) {
+  return a.has_storage() && b.has_storage() && a.storage().unsafeGetStorageImpl() == b.storage().unsafeGetStorageImpl();
+}
 
 State::State(const Program& program) : program_(program) {
   const auto& weights = program.weights();
-  const auto storage_of = [&](const at::Tensor& weight) {
-    return std::find_if(storages_.begin(), storages_.end(), [&](const Storage& s) { return share_storage(s.original, weight); });
-  };
   for (const std::string& name : program.ownership().state) {
     const auto found = weights.find(name);
     check(found != weights.end(), ErrorCode::kBadFile, "the file lacks the buffer ", name, ", which the program changes");
-    if (storage_of(found->second) != storages_.end()) continue;
+    if (storage_of(found->second) != nullptr) continue;
     const at::Tensor original = all_bytes(found->second);
     storages_.push_back({original, empty_bytes(original.numel())});
   }
   for (const auto& [name, weight] : weights) {
-    const auto storage = storage_of(weight);
-    if (storage == storages_.end()) continue;
+    const Storage* storage = storage_of(weight);
+    if (storage == nullptr) continue;
     at::Tensor tensor = at::empty({0}, weight.options());
     tensor.set_(storage->bytes.storage(), weight.storage_offset(), weight.sizes(), weight.strides());
     tensors_.emplace(name, std::move(tensor));
@@ -66,9 +63,14 @@ State::State(const Program& program) : program_(program) {
   reset();
 }
 
+const State::Storage* State::storage_of(const at::Tensor& weight) const {
+  const auto found =
+      std::find_if(storages_.begin(), storages_.end(), [&](const Storage& s) { return share_storage(s.original, weight); });
+  return found == storages_.end() ? nullptr : &*found;
+}
+
 bool State::holds(const at::Tensor& tensor) const {
-  return std::any_of(storages_.begin(), storages_.end(),
-                     [&](const Storage& s) { return tensor.has_storage() && share_storage(s.bytes, tensor); });
+  return std::any_of(storages_.begin(), storages_.end(), [&](const Storage& s) { return share_storage(s.bytes, tensor); });
 }
 
 void State::reset() {
@@ -78,9 +80,7 @@ void State::reset() {
   for (auto& [name, tensor] : tensors_) {  // an in-place operator may have changed its shape or, resizing it, its memory
     const at::Tensor& weight = program_.weights().at(name);
     if (holds(tensor) && tensor.sizes() == weight.sizes() && tensor.strides() == weight.strides()) continue;
-    const auto storage =
-        std::find_if(storages_.begin(), storages_.end(), [&](const Storage& s) { return share_storage(s.original, weight); });
-    tensor.set_(storage->bytes.storage(), weight.storage_offset(), weight.sizes(), weight.strides());
+    tensor.set_(storage_of(weight)->bytes.storage(), weight.storage_offset(), weight.sizes(), weight.strides());
   }
 }
 

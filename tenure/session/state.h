@@ -11,6 +11,9 @@
 
 namespace tenure {
 
+/// False where one has none.
+bool share_storage(const at::Tensor& a, const at::Tensor& b);
+
 /// Copies of the buffers that runs change, so that sessions of one program do not see each other's. Names that share memory in the
 /// file go on sharing it. The memory lies in arena_region(): a plan may let an operator write its result there. It stays while
 /// anybody holds a storage of it. Not thread-safe.
@@ -22,7 +25,7 @@ class State {
   bool empty() const { return tensors_.empty(); }
   /// By name: what runs change, and what shares memory with that. Objects that stay the same for the session's life.
   const std::map<std::string, at::Tensor>& tensors() const { return tensors_; }
-  /// Whether `storage` is one of them.
+  /// Whether the tensor lies in one of them.
   bool holds(const at::Tensor& tensor) const;
 
   /// The content that the file gives.
@@ -38,6 +41,9 @@ class State {
     at::Tensor original;  // bytes of the file's weight
     at::Tensor bytes;     // the same of this session
   };
+
+  /// Null unless runs change the memory of that weight of the file.
+  const Storage* storage_of(const at::Tensor& weight) const;
 
   const Program& program_;
   std::vector<Storage> storages_;

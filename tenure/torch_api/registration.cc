@@ -49,11 +49,7 @@ c10::Dict<std::string, int64_t> stats(const Self& self) {
   return all;
 }
 
-std::string description(const Self& self) {
-  const EngineSpec& spec = self->spec();
-  return concat("<tenure engine ", spec.name, ": ", spec.backend, ", ", spec.inputs.size(), " inputs, ", spec.outputs.size(),
-                " outputs>");
-}
+std::string description(const Self& self) { return describe(self->spec()); }
 
 // What the fake class in python/tenure/torch_api.py is made of: all that tracing needs, and not the blob.
 using Flat = std::tuple<std::tuple<std::string, std::string>>;
