@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import sympy
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, OutputKind, OutputSpec, SymIntArgument, TensorArgument
 from torch.fx import Node
 from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols, is_concrete_int, statically_known_true
 
@@ -61,6 +61,11 @@ def is_view(node: Node) -> bool:
     return not schema.is_mutable and any(result.alias_info is not None for result in schema.returns)
 
 
+def is_part_of_view(node: Node) -> bool:
+    """A view, or one of the several that one operator makes."""
+    return is_view(node) or (is_getitem(node) and is_view(node.args[0]))
+
+
 def is_mutating(node: Node) -> bool:
     """Writes into an argument."""
     return is_operator(node) and node.target._schema.is_mutable
@@ -77,9 +82,25 @@ def is_compute(node: Node) -> bool:
 
 def is_dense(node: Node) -> bool:
     """Certainly contiguous, for every size the graph allows."""
-    value = node.meta["val"]
+    return _is_dense_in_order(node.meta["val"], range(node.meta["val"].dim()))
+
+
+def memory_order(tensor: torch.Tensor) -> tuple[int, ...] | None:
+    """The order of its dimensions in which it is certainly contiguous (channels last, say), if there is one."""
+    order = range(tensor.dim())
+    if _is_dense_in_order(tensor, order):
+        return tuple(order)
+    hints = [int(stride) if is_concrete_int(stride) else stride.node.hint for stride in tensor.stride()]
+    if None in hints:  # it depends on data
+        return None
+    order = sorted(order, key=lambda dim: -hints[dim])
+    return tuple(order) if _is_dense_in_order(tensor, order) else None
+
+
+def _is_dense_in_order(tensor: torch.Tensor, order: Sequence[int]) -> bool:
     expected = 1
-    for size, stride in zip(reversed(value.shape), reversed(value.stride()), strict=True):
+    for dim in reversed(order):
+        size, stride = tensor.shape[dim], tensor.stride(dim)
         if not (is_concrete_int(size) and size == 1) and not statically_known_true(stride == expected):
             return False
         expected = expected * size
@@ -105,8 +126,12 @@ def why_no_engine_takes(node: Node) -> str | None:
         return why_no_engine_takes(node.args[0])
     if not is_operator(node):
         return "not an operator"
-    if is_mutating(node):
+    if is_mutating(node) or _updates_statistics(node):
         return "it writes into its arguments"
+    if node.target.overloadpacket in _BY_STORAGE:
+        return "it addresses the storage of its argument, which an engine does not see"
+    if _hides_view(node):
+        return "its result is its argument or a view of it, and an engine's would not be"
     for tag, reason in _REFUSED_TAGS.items():
         if tag in node.target.tags and not (tag is torch.Tag.nondeterministic_seeded and _drops_nothing(node)):
             return reason
@@ -122,12 +147,60 @@ def why_no_engine_takes(node: Node) -> str | None:
     return None
 
 
+def _updates_statistics(node: Node) -> bool:
+    """A normalization in training: its schema is silent, but it writes into the running statistics that it is given."""
+    arguments = _arguments(node)
+    training = arguments.get(_TRAINING.get(node.target.overloadpacket), False)
+    return training is not False and any(isinstance(arguments.get(name), Node) for name in ("running_mean", "running_var"))
+
+
+def _hides_view(node: Node) -> bool:
+    """The result shares memory with an argument, though the schema does not say so."""
+    packet, first = node.target.overloadpacket, node.args[0] if node.args else None
+    if packet in _OF_ONE:
+        return isinstance(first, list | tuple) and len(first) == 1
+    if packet in _OF_THE_SAME and isinstance(first, Node):
+        before, after = first.meta["val"], node.meta["val"]
+        return before.shape == after.shape and before.dtype == after.dtype
+    return packet in _HIDDEN_VIEWS
+
+
+def _arguments(node: Node) -> dict[str, object]:
+    """Of an operator, by name, as given."""
+    return dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False)) | node.kwargs
+
+
 def _drops_nothing(node: Node) -> bool:
     """The only randomness of attention is dropout, which inference does without."""
-    arguments = dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False)) | node.kwargs
+    arguments = _arguments(node)
     names = {argument.name for argument in node.target._schema.arguments}
     return "dropout_p" in names and arguments.get("dropout_p", 0.0) == 0.0
 
+
+_TRAINING = {
+    aten.batch_norm: "training",
+    aten.native_batch_norm: "training",
+    aten._batch_norm_impl_index: "training",
+    aten.cudnn_batch_norm: "training",
+    aten.miopen_batch_norm: "training",
+    aten.instance_norm: "use_input_stats",
+}
+
+_BY_STORAGE = {aten.as_strided, aten.as_strided_scatter, aten.as_strided_copy}
+
+# Views of their arguments that their schemas keep quiet about: always; where nothing is to be done; of a list of one.
+_HIDDEN_VIEWS = {
+    aten.meshgrid,
+    aten.broadcast_tensors,
+    aten.unsafe_chunk,
+    aten.unsafe_split,
+    aten.unsafe_split_with_sizes,
+    aten.atleast_1d,
+    aten.atleast_2d,
+    aten.atleast_3d,
+}
+_OF_THE_SAME = {aten.sum_to_size, aten.conj_physical, aten.lift, aten.to_dense, aten.type_as}
+_OF_ONE = {aten.cartesian_prod, aten.chain_matmul}
 
 _REFUSED_TAGS = {
     torch.Tag.nondeterministic_seeded: "it draws random numbers",
@@ -159,3 +232,14 @@ def input_free_nodes(program: ExportedProgram, may_take: Iterable[Node]) -> set[
             known.add(node)
             free.add(node)
     return free
+
+
+def output_specs(program: ExportedProgram) -> list[OutputSpec]:
+    """Those of its signature, under the names that the nodes have now."""
+    renamed = []
+    for spec, node in zip(program.graph_signature.output_specs, program.graph.output_node().args[0], strict=True):
+        arg = spec.arg
+        if isinstance(node, Node) and isinstance(arg, TensorArgument | SymIntArgument):
+            arg = type(arg)(name=node.name)
+        renamed.append(OutputSpec(spec.kind, arg, spec.target))
+    return renamed

@@ -1,13 +1,14 @@
 """A part: nodes of a program cut out for one engine, as an exported program of its own.
 
-The weights that the part uses are its buffers; its user inputs and outputs are the tensors that cross the border, all dense.
+The weights that the part uses are its buffers; its user inputs and outputs are the tensors that cross the border, all dense; an
+output that PyTorch would keep in another order of dimensions (channels last, say) leaves the engine permuted into that order.
 Numbers that the nodes need (sizes) are computed inside, from the sizes of the part's own tensors: no number crosses the border.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -25,7 +26,7 @@ from torch.export.graph_signature import (
 from torch.fx import Graph, Node
 from torch.utils import _pytree as pytree
 
-from .node_facts import is_symbolic_number, is_tensor
+from .node_facts import is_dense, is_part_of_view, is_symbolic_number, is_tensor, memory_order
 
 _ARITHMETIC = {operator.add, operator.sub, operator.mul, operator.floordiv}
 
@@ -39,22 +40,44 @@ class Underivable(Exception):
 
 
 @dataclass(frozen=True)
+class Output:
+    """`node` of the program is `value`, which the engine gives, with dimension order[k] in the place of dimension k undone."""
+
+    node: Node
+    value: torch.Tensor  # a fake one
+    order: Sequence[int]
+
+    @property
+    def restoring(self) -> Sequence[int] | None:
+        """What to permute `value` by to have `node`; None if it is that already."""
+        places = [self.order.index(dim) for dim in range(len(self.order))]
+        return None if places == sorted(places) else places
+
+
+@dataclass(frozen=True)
 class Part:
-    """`inputs` and `outputs` are nodes of the program; `program` takes and returns their tensors, in this order."""
+    """`inputs` are nodes of the program; `program` takes their tensors and returns those of `outputs`, in this order."""
 
     nodes: Sequence[Node]
     inputs: Sequence[Node]
-    outputs: Sequence[Node]
+    outputs: Sequence[Output]
     program: ExportedProgram
 
 
-def extract_part(whole: ExportedProgram, nodes: Sequence[Node], weights: Mapping[str, torch.Tensor], free: set[Node]) -> Part:
+def extract_part(
+    whole: ExportedProgram,
+    nodes: Sequence[Node],
+    weights: Mapping[str, torch.Tensor],
+    free: set[Node],
+    engines_only: Container[Node] = (),
+) -> Part:
     """Cuts `nodes` (in the order of the graph, closed under paths) out of `whole`, which stays as it is.
 
     `weights` are the tensors by placeholder name that become buffers of the part; `free` are nodes that follow from them and from
-    sizes, and are copied into the part where it uses them. Raises Underivable.
+    sizes, and are copied into the part where it uses them. Outputs in `engines_only`, which only engines read, leave the part dense
+    as engines take them, in whatever order PyTorch would keep them. Raises Underivable.
     """
-    return _Extraction(whole, nodes, weights, free).part()
+    return _Extraction(whole, nodes, weights, free).part(engines_only)
 
 
 def border_outputs(nodes: Sequence[Node]) -> list[Node]:
@@ -82,17 +105,30 @@ class _Extraction:
         # Placeholders go before this mark, so that inputs can be found while nodes are copied.
         self.mark = self.graph.call_function(operator.pos, (0,))
 
-    def part(self) -> Part:
+    def part(self, engines_only: Container[Node]) -> Part:
         for node in self.nodes:
             for arg in node.all_input_nodes:
                 if is_tensor(arg) and arg not in self.inside and arg not in self.free and arg.name not in self.weights:
                     self.take_input(arg)
         for node in self.nodes:
             self.copy(node)
-        outputs = border_outputs(self.nodes)
-        self.graph.output(tuple(self.copies[node] for node in outputs))
+        given = [self.give_output(node, keeps_order=node not in engines_only) for node in border_outputs(self.nodes)]
+        results = [result for result, _ in given]
+        self.graph.output(tuple(results))
         self.graph.erase_node(self.mark)
-        return Part(self.nodes, self.inputs, outputs, self.program(outputs))
+        return Part(self.nodes, self.inputs, [output for _, output in given], self.program(results))
+
+    def give_output(self, node: Node, keeps_order: bool) -> tuple[Node, Output]:
+        copy, value = self.copies[node], node.meta["val"]
+        order = memory_order(value) if keeps_order else None
+        output = Output(node, value, order or range(value.dim()))
+        if output.restoring is None:
+            return copy, output
+        with value.fake_mode:
+            output = Output(node, value.permute(order), order)
+        permuted = self.graph.call_function(torch.ops.aten.permute.default, (copy, list(order)))
+        permuted.meta["val"] = output.value
+        return permuted, output
 
     def take_input(self, node: Node) -> Node:
         if node not in self.copies:
@@ -114,9 +150,22 @@ class _Extraction:
 
     def copy(self, node: Node) -> Node:
         args, kwargs = pytree.tree_map_only(Node, lambda arg: self.argument(arg, node), (node.args, node.kwargs))
+        if node.target is torch.ops.aten.view.default and self.is_restrided(node.args[0]):
+            args = (self.contiguous(args[0]), *args[1:])
         copy = self.graph.create_node("call_function", node.target, args, kwargs, name=node.name)
         copy.meta["val"] = node.meta["val"]
         self.copies[node] = copy
+        return copy
+
+    def is_restrided(self, node: Node) -> bool:
+        """A view of an input that is dense in the part but not in the program."""
+        while node in self.inside and is_part_of_view(node):
+            node = node.args[0]
+        return node in self.inputs and not is_dense(node)
+
+    def contiguous(self, node: Node) -> Node:
+        copy = self.graph.call_function(torch.ops.aten.clone.default, (node,), {"memory_format": torch.contiguous_format})
+        copy.meta["val"] = _dense(node.meta["val"])
         return copy
 
     def argument(self, arg: Node, user: Node) -> Node | int:
@@ -176,7 +225,7 @@ class _Extraction:
                         return copy, dim
         return None
 
-    def program(self, outputs: Sequence[Node]) -> ExportedProgram:
+    def program(self, results: Sequence[Node]) -> ExportedProgram:
         inputs = [self.copies[node] for node in self.inputs]
         signature = ExportGraphSignature(
             input_specs=[
@@ -185,14 +234,14 @@ class _Extraction:
                 else InputSpec(InputKind.USER_INPUT, TensorArgument(node.name), None)
                 for node in self.graph.find_nodes(op="placeholder")
             ],
-            output_specs=[OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(self.copies[node].name), None) for node in outputs],
+            output_specs=[OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in results],
         )
         symbols = {symbol for tensor in self.graph.nodes for symbol in _symbols(tensor)}
         call = ModuleCallSignature(
             inputs=[],
             outputs=[],
             in_spec=pytree.tree_structure((tuple(inputs), {})),
-            out_spec=pytree.tree_structure(tuple(outputs)),
+            out_spec=pytree.tree_structure(tuple(results)),
         )
         return ExportedProgram(
             root=torch.nn.Module(),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import OperatorSupportBase
@@ -29,6 +30,7 @@ from .node_facts import (
     is_dense,
     is_getitem,
     is_operator,
+    is_part_of_view,
     is_reshape,
     is_symbolic_number,
     is_tensor,
@@ -102,18 +104,22 @@ def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], m
         for node, reason in reasons.items()
         if reason and tensors_of(node) and is_operator(node)
     }
-    takes = {node for node, reason in reasons.items() if reason is None}
+    takes = {node for node, reason in reasons.items() if reason is None} - _returned_views(program)
     weights, free = weight_tensors(program), input_free_nodes(program, takes)
     takes -= free
     while True:
-        parts, rejections, dropped = [], [], set()
+        cuts, parts, rejections, dropped = [], [], [], set()
         for nodes in _cuts(program, takes, free | _weight_nodes(program, weights)):
             reason = _why_not_worth_it(nodes, min_block_size)
             if reason:
                 rejections.append(Rejection(nodes, reason))
-                continue
+            else:
+                cuts.append(nodes)
+        taken = {node for nodes in cuts for node in nodes}
+        engines_only = {node for node in taken if all(user in taken for user in node.users)}
+        for nodes in cuts:
             try:
-                parts.append(extract_part(program, nodes, weights, free))
+                parts.append(extract_part(program, nodes, weights, free, engines_only))
             except Underivable as error:
                 dropped.add(error.node)
         if not dropped:
@@ -125,6 +131,16 @@ def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], m
 
 def _weight_nodes(program: ExportedProgram, weights: Collection[str]) -> set[Node]:
     return {node for node in program.graph.find_nodes(op="placeholder") if node.name in weights}
+
+
+def _returned_views(program: ExportedProgram) -> set[Node]:
+    """Views between a result and what it is a view of. Outside engines they cost nothing and share memory as in PyTorch."""
+    found: set[Node] = set()
+    for spec, node in zip(program.graph_signature.output_specs, program.graph.output_node().args[0], strict=True):
+        while spec.kind is OutputKind.USER_OUTPUT and isinstance(node, Node) and is_part_of_view(node):
+            found.add(node)
+            node = node.args[0]
+    return found
 
 
 def _with_getitems(nodes: set[Node]) -> set[Node]:

@@ -11,13 +11,13 @@ import sympy
 import torch
 from torch._library.fake_impl import FakeImplCtx
 from torch._ops import HigherOrderOperator
-from torch.export import ExportedProgram
+from torch.export import ExportedProgram, exported_program
 from torch.export.graph_signature import OutputKind
 from torch.fx import Graph, Node
 
 from .errors import Error
 from .mutations import FUNCTIONALIZED
-from .node_facts import is_compute, is_getitem, is_mutating, is_operator, is_tensor, is_view, weight_tensors
+from .node_facts import is_compute, is_mutating, is_operator, is_part_of_view, is_tensor, is_view, output_specs, weight_tensors
 from .part import expression
 
 _KEPT_META = ("val", "unbacked_bindings")
@@ -50,9 +50,25 @@ def export(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
 
 def functionalize(program: ExportedProgram) -> ExportedProgram:
     """torch.export's functional form, of whole operators. `program` stays as it is. Raises what torch.export raises."""
-    with warnings.catch_warnings():
+    with _copies_into_state_kept(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # torch's own, about its own code
         return program.run_decompositions({})
+
+
+@contextmanager
+def _copies_into_state_kept() -> Iterator[None]:
+    """Within the block, torch.export leaves what `buffer.copy_(x)` became a copy.
+
+    It would put x in its place, whose sizes, dtype and strides may be others, and which may itself be a result: the two would then
+    be one tensor. Not thread-safe, as torch.export is not.
+    """
+    name = "_remove_unnecessary_copy_op_pass"
+    removes = getattr(exported_program, name)
+    setattr(exported_program, name, lambda graph_module, signature: (graph_module, signature))
+    try:
+        yield
+    finally:
+        setattr(exported_program, name, removes)
 
 
 def decompose(program: ExportedProgram) -> ExportedProgram:
@@ -76,11 +92,13 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
         program.graph.erase_node(node)
     _drop_copies(program.graph)
+    _drop_copies_into_state(program)
     _drop_conversions_to_the_same(program.graph)
     _give_results_views_of_their_own(program)
     _share_sizes(program)
     _mark_small_integers(program)
     program.graph.eliminate_dead_code()
+    program.graph_signature.output_specs[:] = output_specs(program)
     return program
 
 
@@ -135,6 +153,26 @@ def _drop_copies(graph: Graph) -> None:
             graph.erase_node(node)
 
 
+def _drop_copies_into_state(program: ExportedProgram) -> None:
+    """What is made only to be the new content of a buffer need not be copied: it can be made where the buffer lies."""
+    for spec, new in zip(program.graph_signature.output_specs, program.graph.output_node().args[0], strict=True):
+        if spec.kind is not OutputKind.BUFFER_MUTATION or new.target is not torch.ops.aten.copy.default:
+            continue
+        old, made = new.args[0].meta["val"], new.args[1]
+        like_old = made.meta["val"].shape == old.shape and made.meta["val"].dtype == old.dtype
+        like_old = like_old and made.meta["val"].stride() == old.stride()
+        if like_old and is_operator(made) and not is_view(made) and not _reaches_results(made, but=new):
+            new.replace_all_uses_with(made, propagate_meta=False)
+            program.graph.erase_node(new)
+
+
+def _reaches_results(node: Node, but: Node) -> bool:
+    """Whether it, or a view of it, is an output, through other users than `but`."""
+    return any(
+        user.op == "output" or (is_part_of_view(user) and _reaches_results(user, but)) for user in node.users if user is not but
+    )
+
+
 def _drop_conversions_to_the_same(graph: Graph) -> None:
     """x.type_as(y) of the same dtype is x itself; an engine would return a copy of it."""
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.type_as.default):
@@ -151,7 +189,7 @@ def _give_results_views_of_their_own(program: ExportedProgram) -> None:
     graph, twins = program.graph, dict[Node, Node]()
 
     def twin(node: Node) -> Node:
-        if not (is_view(node) or (is_getitem(node) and is_view(node.args[0]))):
+        if not is_part_of_view(node):
             return node
         if node not in twins:
             with graph.inserting_after(node):

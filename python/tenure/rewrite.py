@@ -9,13 +9,13 @@ from heapq import heapify, heappop, heappush
 import torch
 from torch._export.verifier import TrainingIRVerifier
 from torch.export import ExportedProgram
-from torch.export.graph_signature import ExportGraphSignature, InputKind, OutputSpec, SymIntArgument, TensorArgument
+from torch.export.graph_signature import ExportGraphSignature, InputKind
 from torch.fx import Graph, Node
 
 from . import ops as _ops  # noqa: F401  # registers tenure::call_engine
 from .engine_spec import EngineSpec
-from .node_facts import is_mutating
-from .part import Part
+from .node_facts import is_mutating, output_specs
+from .part import Output, Part
 
 
 def replace_by_engines(graph: Graph, parts: Sequence[tuple[Part, EngineSpec]]) -> None:
@@ -25,13 +25,12 @@ def replace_by_engines(graph: Graph, parts: Sequence[tuple[Part, EngineSpec]]) -
         inputs = [successor.get(node, node) for node in part.inputs]
         with graph.inserting_after(part.nodes[-1]):
             call = graph.call_function(torch.ops.tenure.call_engine.default, (inputs, spec.name))
-        call.meta["val"] = [_dense(node) for node in part.outputs]
-        for index, node in enumerate(part.outputs):
-            with graph.inserting_after(call):
-                successor[node] = graph.call_function(operator.getitem, (call, index))
-            successor[node].meta["val"] = call.meta["val"][index]
-            inside = frozenset(part.nodes)
-            node.replace_all_uses_with(successor[node], delete_user_cb=lambda user, inside=inside: user not in inside)
+        call.meta["val"] = [_dense(output.value) for output in part.outputs]
+        inside = frozenset(part.nodes)
+        for index, output in enumerate(part.outputs):
+            result = _given(graph, call, index, output)
+            output.node.replace_all_uses_with(result, delete_user_cb=lambda user, inside=inside: user not in inside)
+            successor[output.node] = result
         for node in reversed(part.nodes):
             graph.erase_node(node)
     _sort(graph)
@@ -57,8 +56,20 @@ def _sort(graph: Graph) -> None:
                 heappush(ready, place[user])
 
 
-def _dense(node: Node) -> torch.Tensor:
-    tensor = node.meta["val"]
+def _given(graph: Graph, call: Node, index: int, output: Output) -> Node:
+    """What the program has for output `index` of the engine call: its dimensions in the order that they had, without a copy."""
+    with graph.inserting_after(call):
+        result = graph.call_function(operator.getitem, (call, index))
+    result.meta["val"] = call.meta["val"][index]
+    if output.restoring is None:
+        return result
+    with graph.inserting_after(result):
+        restored = graph.call_function(torch.ops.aten.permute.default, (result, output.restoring))
+    restored.meta["val"] = output.node.meta["val"]
+    return restored
+
+
+def _dense(tensor: torch.Tensor) -> torch.Tensor:
     with tensor.fake_mode:
         return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
 
@@ -79,21 +90,10 @@ def drop_unused_weights(program: ExportedProgram) -> ExportedProgram:
     return ExportedProgram(
         root=program.graph_module,
         graph=program.graph,
-        graph_signature=ExportGraphSignature(kept, _output_specs(program.graph, program.graph_signature.output_specs)),
+        graph_signature=ExportGraphSignature(kept, output_specs(program)),
         state_dict={name: tensor for name, tensor in program.state_dict.items() if name in targets},
         range_constraints=program.range_constraints,
         module_call_graph=[entry for entry in program.module_call_graph if entry.fqn == ""],
         constants={name: value for name, value in program.constants.items() if name in targets},
         verifiers=[TrainingIRVerifier] if any(map(is_mutating, program.graph.nodes)) else program.verifiers,
     )
-
-
-def _output_specs(graph: Graph, specs: Sequence[OutputSpec]) -> list[OutputSpec]:
-    """The same outputs under the names that their nodes have now."""
-    renamed = []
-    for spec, node in zip(specs, graph.output_node().args[0], strict=True):
-        arg = spec.arg
-        if isinstance(node, Node) and isinstance(arg, TensorArgument | SymIntArgument):
-            arg = type(arg)(name=node.name)
-        renamed.append(OutputSpec(spec.kind, arg, spec.target))
-    return renamed

@@ -34,11 +34,11 @@ def state_updates(program: ExportedProgram) -> dict[Node, str]:
     nodes = {node.name: node for node in program.graph.nodes}
     placeholders = {spec.target or spec.arg.name: nodes[spec.arg.name] for spec in program.graph_signature.input_specs}
     found: dict[Node, str] = {}
-    for spec in program.graph_signature.output_specs:
+    for spec, new in zip(program.graph_signature.output_specs, program.graph.output_node().args[0], strict=True):
         if spec.kind not in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION) or spec.target not in placeholders:
             continue
         chain: list[Node] = []
-        if _reaches(nodes[spec.arg.name], placeholders[spec.target], chain):
+        if _reaches(new, placeholders[spec.target], chain):
             found |= dict.fromkeys(chain, f"it writes a piece of {spec.target}, which the program keeps, where it lies")
     return found
 

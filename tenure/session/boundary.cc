@@ -1,24 +1,15 @@
 #include "tenure/session/boundary.h"
 
 #include <ATen/ATen.h>
-#include <ATen/MemoryOverlap.h>
 
 #include <algorithm>
 
 #include "tenure/base/error.h"
 #include "tenure/session/region.h"
 #include "tenure/session/result_copies.h"
+#include "tenure/session/sharing.h"
 
 namespace tenure {
-namespace {
-
-// By address: an operator may have written its result into the state's memory through a storage of its own.
-bool is_same_place(const at::Tensor& a, const at::Tensor& b) {
-  return a.has_storage() && b.has_storage() && a.const_data_ptr() == b.const_data_ptr() && a.sizes() == b.sizes() &&
-         a.strides() == b.strides() && a.scalar_type() == b.scalar_type();
-}
-
-}  // namespace
 
 Boundary::Boundary(const Program& program) : program_(program), state_(program), weights_(program.graph().values.size()) {
   const Graph& graph = program.graph();
@@ -52,13 +43,13 @@ void Boundary::enter(std::span<const c10::IValue> inputs, Registers& registers) 
   for (size_t i = 0; i < inputs.size(); ++i)
     if (user_inputs_[i].valid()) registers[user_inputs_[i].index] = inputs[i];
   for (size_t i : written_in_place_)
-    if (may_be_read_otherwise(inputs, i)) registers[user_inputs_[i].index] = inputs[i].toTensor().clone();
+    if (may_be_read_otherwise(inputs, i)) registers[user_inputs_[i].index] = copy_with_strides(inputs[i].toTensor());
 }
 
 bool Boundary::may_be_read_otherwise(std::span<const c10::IValue> inputs, size_t index) const {
   const at::Tensor& tensor = inputs[index].toTensor();
   if (!tensor.has_storage()) return false;
-  if (at::has_internal_overlap(tensor) != at::MemOverlap::No) return true;
+  if (may_overlap_itself(tensor)) return true;
   if (weight_storages_.contains(tensor.storage().unsafeGetStorageImpl()) || state_.holds(tensor)) return true;
   for (size_t i = 0; i < inputs.size(); ++i)
     if (i != index && inputs[i].isTensor() && share_storage(inputs[i].toTensor(), tensor)) return true;
@@ -78,6 +69,20 @@ const Boundary::WriteBack* Boundary::new_input_content(ValueId value) const {
   return found == write_backs_.end() ? nullptr : &*found;
 }
 
+bool Boundary::is_new_state_content(ValueId value) const {
+  return std::any_of(write_backs_.begin(), write_backs_.end(), [&](const WriteBack& w) { return !w.input && w.source == value; });
+}
+
+// With a result that is another value.
+bool Boundary::is_shared(const at::Tensor& result, ValueId value, const Registers& registers) const {
+  const auto& outputs = program_.graph().outputs;
+  return std::any_of(outputs.begin(), outputs.end(), [&](const GraphOutput& output) {
+    if (output.kind != GraphOutput::Kind::kUser || !output.value.is_value() || output.value.value() == value) return false;
+    const at::Tensor* other = stored_tensor(registers[output.value.value().index]);
+    return other != nullptr && share_storage(*other, result);
+  });
+}
+
 std::vector<c10::IValue> Boundary::results(std::span<const c10::IValue> inputs, const Registers& registers) const {
   std::vector<c10::IValue> results;
   ResultCopies copies;
@@ -91,9 +96,11 @@ std::vector<c10::IValue> Boundary::results(std::span<const c10::IValue> inputs, 
     results.push_back(output.value.is_value() ? registers[output.value.value().index] : output.value.constant());
     if (stored_tensor(results.back()) == nullptr) continue;
     const at::Tensor& tensor = results.back().toTensor();
+    const bool of_state = output.value.is_value() && is_new_state_content(output.value.value());
     // arena_region() holds frames' arenas and the state.
-    if (arena_region().contains(tensor.storage().data()) || state_.holds(tensor) || will_change(tensor, registers)) {
-      copies.add(results.size() - 1, tensor);
+    if (arena_region().contains(tensor.storage().data()) || state_.holds(tensor) || will_change(tensor, registers) ||
+        (of_state && is_shared(tensor, output.value.value(), registers))) {
+      copies.add(results.size() - 1, tensor, of_state);
     } else if (weight_storages_.contains(tensor.storage().unsafeGetStorageImpl())) {
       results.back() = at::alias(tensor);  // the weight's own tensor object would carry attributes from caller to caller
     }

@@ -37,7 +37,8 @@ class Boundary {
   /// The flat user outputs, before anything is written back. Each tensor is an object of its own or the caller's own input: also
   /// where it is the new content of that input, which write_back() will bring there. What would change later is copied: memory of
   /// the state, the old content of an input that write_back() will change, and planned memory that reached an output though no
-  /// schema says so; those that share memory share the copy's.
+  /// schema says so; those that share memory share the copy's. A value that is both a result and the new content of a buffer is the
+  /// buffer, as in torch.export's own modules: it shares no memory with other results.
   std::vector<c10::IValue> results(std::span<const c10::IValue> inputs, const Registers& registers) const;
 
   /// Copies the new content of mutated buffers and inputs to where it belongs, unless it was made there. After results().
@@ -51,6 +52,8 @@ class Boundary {
   };
 
   const WriteBack* new_input_content(ValueId value) const;
+  bool is_new_state_content(ValueId value) const;
+  bool is_shared(const at::Tensor& result, ValueId value, const Registers& registers) const;
   bool will_change(const at::Tensor& tensor, const Registers& registers) const;
   bool may_be_read_otherwise(std::span<const c10::IValue> inputs, size_t index) const;
 

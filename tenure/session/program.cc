@@ -1,6 +1,5 @@
 #include "tenure/session/program.h"
 
-#include <ATen/MemoryOverlap.h>
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 #include "tenure/base/error.h"
 #include "tenure/engine/registry.h"
 #include "tenure/ownership/in_place.h"
+#include "tenure/session/sharing.h"
 
 namespace tenure {
 namespace {
@@ -41,7 +41,7 @@ std::set<ValueId> inputs_with_own_memory(const Graph& graph, const std::map<std:
     const auto weight = weights.find(input.target);
     const bool is_own = input.kind == GraphInput::Kind::kUser ||  // looked at in each run
                         (weight != weights.end() && users[weight->second.storage().unsafeGetStorageImpl()] == 1 &&
-                         at::has_internal_overlap(weight->second) == at::MemOverlap::No);
+                         !may_overlap_itself(weight->second));
     if (is_own && input.value.valid()) own.insert(input.value);
   }
   return own;

@@ -28,13 +28,13 @@ bool is_strided_memory(const at::Tensor& tensor) { return tensor.layout() == at:
 
 }  // namespace
 
-void ResultCopies::add(size_t index, const at::Tensor& tensor) {
+void ResultCopies::add(size_t index, const at::Tensor& tensor, bool of_state) {
   const c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
-  auto group =
-      std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) { return g.storage.unsafeGetStorageImpl() == storage; });
+  auto group = std::find_if(groups_.begin(), groups_.end(),
+                            [&](const Group& g) { return g.storage.unsafeGetStorageImpl() == storage && g.of_state == of_state; });
   const Span span = span_of(tensor);
   if (group == groups_.end()) {
-    group = groups_.insert(groups_.end(), {tensor.storage(), span.begin, span.end, {}});
+    group = groups_.insert(groups_.end(), {tensor.storage(), of_state, span.begin, span.end, {}});
   } else if (span.begin != span.end) {
     const bool empty = group->begin == group->end;
     group->begin = empty ? span.begin : std::min(group->begin, span.begin);

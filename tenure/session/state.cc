@@ -9,6 +9,7 @@
 
 #include "tenure/base/error.h"
 #include "tenure/session/region.h"
+#include "tenure/session/sharing.h"
 
 namespace tenure {
 namespace {
@@ -39,10 +40,6 @@ at::Tensor all_bytes(const at::Tensor& tensor) {
 }
 
 }  // namespace
-
-bool share_storage(const at::Tensor& a, const at::Tensor& b) {
-  return a.has_storage() && b.has_storage() && a.storage().unsafeGetStorageImpl() == b.storage().unsafeGetStorageImpl();
-}
 
 State::State(const Program& program) : program_(program) {
   const auto& weights = program.weights();

@@ -11,9 +11,6 @@
 
 namespace tenure {
 
-/// False where one has none.
-bool share_storage(const at::Tensor& a, const at::Tensor& b);
-
 /// Copies of the buffers that runs change, so that sessions of one program do not see each other's. Names that share memory in the
 /// file go on sharing it. The memory lies in arena_region(): a plan may let an operator write its result there. It stays while
 /// anybody holds a storage of it. Not thread-safe.

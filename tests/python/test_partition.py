@@ -198,7 +198,7 @@ def test_output_sizes_are_told_in_input_dimensions():
     n, m, k = torch.export.Dim("n"), torch.export.Dim("m"), torch.export.Dim("k")
 
     def model(module, x, y):
-        return torch.cat((x, x), 0).sin() @ y, (x.relu() @ y).flatten()
+        return torch.cat((x, x), 0).sin() @ y, (x.relu() @ y).flatten().cos()
 
     artifact = cut(model, (torch.randn(4, 5), torch.randn(5, 6)), dynamic_shapes=(({0: n, 1: m}, {0: m, 1: k}),))
     (engine,) = artifact.engines

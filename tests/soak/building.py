@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from tenure.backends.null import NullBackend
+from tenure.node_facts import is_dense, is_operator, is_part_of_view, is_tensor
 from tenure.prepare import decompose
 from tenure.program import SessionOptions
 from torch.fx import Node
@@ -23,17 +24,34 @@ class RefusedByExport(Exception):
     """torch.export does not take the module."""
 
 
-class SplittingBackend(NullBackend):
-    """The null backend, but it refuses some operators at random, so that engines and PyTorch operators alternate."""
+class ExactBackend(NullBackend):
+    """The null backend, but for products whose bits depend on the strides of an argument, which an engine does not keep."""
+
+    def why_not(self, node: Node) -> str | None:
+        """As the null backend."""
+        products = {"linear", "matmul", "mm", "bmm", "einsum"}
+        if is_operator(node) and node.target._opname in products and not all(map(_is_dense_view, node.all_input_nodes)):
+            return "its bits depend on strides"
+        return super().why_not(node)
+
+
+class SplittingBackend(ExactBackend):
+    """Refuses some operators at random, so that engines and PyTorch operators alternate."""
 
     def __init__(self, seed: int):
         """The same seed refuses the same."""
         self.seed = seed
 
     def why_not(self, node: Node) -> str | None:
-        """As the null backend; a third of the operators are refused."""
+        """A third of the operators are refused."""
         lots = zlib.crc32(f"{self.seed} {node.name}".encode())
         return "by lot" if lots % 3 == 0 else super().why_not(node)
+
+
+def _is_dense_view(node: Node) -> bool:
+    while is_part_of_view(node):
+        node = node.args[0]
+    return is_tensor(node) and is_dense(node)
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,7 @@ def build(case: Case) -> Built:
             path = Path(folder) / "model.pt2"
             _save(exported, path)
             return Built(tenure.load(path, session_options=options), exported, plain=True)
-    backend = [] if not chosen.backend else "null" if chosen.split_seed is None else SplittingBackend(chosen.split_seed)
+    backend = [] if not chosen.backend else ExactBackend() if chosen.split_seed is None else SplittingBackend(chosen.split_seed)
     try:
         program = tenure.compile(
             exported,

@@ -80,7 +80,6 @@ class Case:
     writes_state: bool
     writes_inputs: bool
     data_dependent: bool
-    dense: bool  # an engine's dense outputs have the strides that eager's have
 
     def model(self) -> torch.nn.Module:
         """A new one, its state as at first."""

@@ -10,7 +10,7 @@ import torch
 
 from .building import Built, RefusedByExport, build
 from .cases import Case
-from .compare import ANY, EXACT, OR_DENSE
+from .compare import EFFECTIVE, EXACT
 from .draws import Draws
 from .generator import draw_case
 from .maker import Refused
@@ -42,7 +42,7 @@ def check(case: Case) -> Verdict:
     except Exception as error:
         return Verdict(case, FAILED, f"no program: {type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}")
     facts = _facts(case, built)
-    strides = EXACT if case.build.plain or not facts["with engines"] else OR_DENSE if case.dense else ANY
+    strides = EXACT if case.build.plain else EFFECTIVE
     try:
         Worlds(case, built.program, case.model, strides).run_all()
     except (Mismatch, ReferenceFailed) as error:

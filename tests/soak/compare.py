@@ -11,7 +11,7 @@ import torch
 _SAME_WIDTH = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-EXACT, OR_DENSE, ANY = "exact", "or dense", "any"  # strides: eager's, eager's or the default ones, of no account
+EXACT, EFFECTIVE, ANY = "exact", "effective", "any"  # strides: eager's, eager's where an element lies by them, of no account
 
 
 def difference(expected: Any, actual: Any, strides: str = EXACT) -> str | None:
@@ -26,10 +26,16 @@ def difference(expected: Any, actual: Any, strides: str = EXACT) -> str | None:
         return None if same else f"another value: eager {expected!r}, here {actual!r}"
     if (expected.dtype, expected.shape) != (actual.dtype, actual.shape):
         return f"another kind: eager {expected.dtype} {list(expected.shape)}, here {actual.dtype} {list(actual.shape)}"
-    allowed = [expected.stride()] + ([torch.empty(actual.shape).stride()] if strides == OR_DENSE else [])
-    if strides != ANY and actual.stride() not in allowed:
+    if strides == EXACT and actual.stride() != expected.stride():
+        return f"other strides: eager {expected.stride()}, here {actual.stride()}"
+    if strides == EFFECTIVE and _effective_strides(actual) != _effective_strides(expected):
         return f"other strides: eager {expected.stride()}, here {actual.stride()}"
     return None if same_bits(expected, actual) else _shown(expected, actual)
+
+
+def _effective_strides(tensor: torch.Tensor) -> list[int]:
+    sizes_and_strides = zip(tensor.shape, tensor.stride(), strict=True)
+    return [stride for size, stride in sizes_and_strides if size > 1] if tensor.numel() else []
 
 
 def same_bits(expected: torch.Tensor, actual: torch.Tensor) -> bool:
@@ -42,17 +48,35 @@ def same_bits(expected: torch.Tensor, actual: torch.Tensor) -> bool:
     return torch.equal(*pair)
 
 
-def aliasing(tensors: Sequence[Any], ignored: Sequence[bool]) -> list[tuple[int, int] | None]:
-    """For each tensor which earlier one it shares memory with, and how many bytes further on it begins."""
-    first: dict[int, tuple[int, int]] = {}
-    found: list[tuple[int, int] | None] = []
-    for position, (tensor, skip) in enumerate(zip(tensors, ignored, strict=True)):
-        if skip or not isinstance(tensor, torch.Tensor) or not tensor.numel():
-            found.append(None)
-            continue
-        leader, address = first.setdefault(tensor.untyped_storage().data_ptr(), (position, tensor.data_ptr()))
-        found.append((leader, tensor.data_ptr() - address))
+def aliasing(tensors: Sequence[Any], ignored: Sequence[bool]) -> list[np.ndarray | None]:
+    """What a write into a tensor would change: for each byte of each element, in the order of the elements, which byte seen before
+    is the same one. So it does not depend on the order in which memory keeps the elements."""
+    addresses = [
+        None if skip or not isinstance(tensor, torch.Tensor) else _addresses(tensor)
+        for tensor, skip in zip(tensors, ignored, strict=True)
+    ]
+    joined = np.concatenate([np.empty(0, np.int64), *(each for each in addresses if each is not None)])
+    _, first, inverse = np.unique(joined, return_index=True, return_inverse=True)
+    first_seen, begin, found = first[inverse], 0, list[np.ndarray | None]()
+    for each in addresses:
+        found.append(None if each is None else first_seen[begin : begin + each.size])
+        begin += 0 if each is None else each.size
     return found
+
+
+def _addresses(tensor: torch.Tensor) -> np.ndarray:
+    addresses = np.array(tensor.data_ptr() if tensor.numel() else 0, np.int64)
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        addresses = addresses[..., None] + np.arange(size) * stride * tensor.element_size()
+    return (addresses[..., None] + np.arange(tensor.element_size())).reshape(-1)
+
+
+def unlike(one: Sequence[np.ndarray | None], other: Sequence[np.ndarray | None]) -> int | None:
+    """The first tensor for which aliasing() differs."""
+    for k, (left, right) in enumerate(zip(one, other, strict=True)):
+        if (left is None) != (right is None) or (left is not None and not np.array_equal(left, right)):
+            return k
+    return None
 
 
 def _bytes(array: np.ndarray) -> np.ndarray:

@@ -47,7 +47,6 @@ def draw_case(draws: Draws) -> Case:
         writes_state=writes_state,
         writes_inputs=writes_inputs,
         data_dependent=bool(maker.unbacked),
-        dense=maker.dense and not writes_inputs,
     )
 
 

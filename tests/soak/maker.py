@@ -87,7 +87,6 @@ class ModuleMaker:
         self.frozen: set[int] = set()  # storages that nothing may write: weights, constants, reinterpreted bits
         self.state: set[int] = set()  # storages of buffers
         self.written: set[int] = set()  # storages written in place
-        self.dense = True  # every new result was contiguous, so an engine's dense outputs have eager's strides
 
     # What is known of a value.
 
@@ -191,8 +190,6 @@ class ModuleMaker:
                 self.bounds[storage] = bounds
                 self.frozen.discard(storage)
                 self.written.discard(storage)
-            if fresh:
-                self.dense = self.dense and all(each.stride() == torch.empty(each.shape).stride() for each in self.tensors(name))
         self.values += names
         if unbacked:
             self.unbacked.update(names)
@@ -206,8 +203,6 @@ class ModuleMaker:
         self._execute(line, [])
         self.bounds[self.storage(target)] = self.bounds_of(target) | bounds
         self.written.add(self.storage(target))
-        strides = [stride for stride, size in zip(self.tensor(target).stride(), self.tensor(target).shape, strict=True) if size > 1]
-        self.dense = self.dense and strides == sorted(strides, reverse=True)
         self.lines.append(line)
 
     def assign(self, buffer: str, expression: str, bounds: Bounds) -> None:

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 import tenure
 
 from .cases import Case
-from .compare import ANY, aliasing, difference
+from .compare import ANY, aliasing, difference, unlike
 from .schedules import Drop, Inspect, Reset, Reuse, Run, Together, Trim, Write
 
 
@@ -26,7 +26,12 @@ class ReferenceFailed(Exception):
 
 
 def _storage(tensor: torch.Tensor) -> Any:
-    whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+    whole = (
+        tensor.is_contiguous()
+        and not tensor.is_conj()
+        and not tensor.is_neg()
+        and tensor.untyped_storage().nbytes() == tensor.nbytes
+    )
     return tensor.untyped_storage() if whole else tensor
 
 
@@ -251,8 +256,9 @@ class Worlds:
         apart = own | self.free_memory(theirs)
         ignored = [isinstance(each, torch.Tensor) and each.untyped_storage().data_ptr() in apart for each in [*theirs, *expected]]
         one, other = aliasing([*theirs, *expected], ignored), aliasing([*ours, *actual], ignored)
-        if one != other:
-            raise Mismatch(f"what shares memory among {len(theirs)} arguments and the results: eager {one}, here {other}")
+        if (found := unlike(one, other)) is not None:
+            named = f"argument {found}" if found < len(theirs) else f"result {found - len(theirs)}"
+            raise Mismatch(f"{named} shares memory with other arguments or results than in eager PyTorch, or with itself")
 
     def own_memory(self) -> set[int]:
         """The reference's state and weights."""

@@ -1,0 +1,146 @@
+"""What an engine does not see, its argument's strides, storage and hidden state, makes no difference to what a caller sees."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import tenure
+
+
+class Function(nn.Module):
+    """A module of one function."""
+
+    def __init__(self, forward, **buffers: torch.Tensor):
+        super().__init__()
+        self.function = forward
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor)
+
+    def forward(self, *args):
+        return self.function(self, *args)
+
+
+def compiled(model: nn.Module, *args, dynamic_shapes=None) -> tenure.Program:
+    return tenure.compile(model, args, dynamic_shapes=dynamic_shapes, backend="null", min_block_size=1)
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 1)).eval()
+
+
+def test_results_in_channels_last_stay_so_and_are_not_copied_outside_the_engine():
+    model, x = net().to(memory_format=torch.channels_last), torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
+    program = compiled(model, x)
+    for _ in range(4):
+        result = program(x)
+    assert result.stride() == model(x).stride() == (180, 1, 30, 5)
+    assert torch.equal(result, model(x))
+    del result
+    program(x)
+    stats = program.stats()
+    assert (stats.engine_blocks, stats.last_run_allocations) == (1, 0)
+    owners = [value.ownership for value in program.explain().values]
+    assert sorted(owners) == ["borrowed", "leased", "view"], "the input, the engine's output and its permuted view"
+
+
+def test_between_two_engines_tensors_stay_in_the_order_that_engines_take():
+    first, second = net().to(memory_format=torch.channels_last), nn.Conv2d(5, 2, 1).to(memory_format=torch.channels_last).eval()
+    x = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
+
+    def forward(m, x):
+        y = first(x)
+        return second(y * torch.sinc(y).amax()).flatten(1)
+
+    model = Function(forward)
+    model.first, model.second = first, second
+    program = tenure.compile(model, (x,), backend="null", min_block_size=1, torch_executed_ops=["aten.amax"])
+    assert len(program.engines) == 2
+    permuted = [value for value in program.explain().values if value.target == "aten::permute"]
+    assert len(permuted) == 1, "what amax reads; the other tensor goes from engine to engine"
+    assert torch.allclose(program(x), model(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [4, 7])
+def test_a_transposed_result_has_eagers_strides_at_every_size(rows):
+    model = Function(lambda m, x: (x.t() * 2, (x.t() + 1).t()))
+    program = compiled(model, torch.randn(4, 6), dynamic_shapes=(({0: torch.export.Dim("rows")},),))
+    x = torch.randn(rows, 6)
+    for got, want in zip(program(x), model(x), strict=True):
+        assert (got.stride(), got.shape) == (want.stride(), want.shape)
+        assert torch.equal(got, want)
+
+
+def test_what_addresses_the_storage_of_an_input_is_no_engines():
+    """as_strided counts from the begin of the storage, which is not the begin of this input."""
+
+    def forward(m, x):
+        window = x.as_strided((3, 2), (2, 1), 1)
+        window.masked_fill_(window > 0, 2)
+        return x.reshape(-1) * 1
+
+    def argument():
+        return torch.linspace(-1, 1, 17)[1:].view(4, 4).data
+
+    model, program = Function(forward), compiled(Function(forward), argument())
+    for _ in range(3):
+        ours, theirs = argument(), argument()
+        assert torch.equal(program(ours), model(theirs))
+        assert torch.equal(ours, theirs)
+
+
+def test_an_engine_that_gets_an_expanded_input_dense_views_it_as_eager_does():
+    model = Function(lambda m, x: x.expand(3, -1).view(-1).sin())
+    x = torch.tensor([0.5]).expand(2)
+    program = compiled(model, x)
+    assert program.engines
+    assert torch.equal(program(x), model(x))
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda m, x: torch.instance_norm(x, None, None, m.mean, m.var, True, 0.1, 1e-5, False),
+        lambda m, x: torch.batch_norm(x, None, None, m.mean, m.var, True, 0.1, 1e-5, False),
+    ],
+    ids=["instance_norm", "batch_norm"],
+)
+def test_running_statistics_that_a_schema_hides_are_kept(norm):
+    def model() -> nn.Module:
+        return Function(lambda m, x: norm(m, x.sin()).cos(), mean=torch.zeros(3), var=torch.ones(3))
+
+    eager, program = model(), compiled(model(), torch.randn(2, 3, 8))
+    for _ in range(3):
+        x = torch.randn(2, 3, 8)
+        assert torch.equal(program(x), eager(x))
+    assert torch.equal(program.state_dict()["mean"], eager.mean)
+    assert torch.equal(program.state_dict()["var"], eager.var)
+
+
+def test_a_size_that_torch_export_tells_wrong_is_found_out():
+    """torch.export thinks that (2, 1, n) seen as (n, 1, 2) and back has 2 * (n // 2) columns."""
+
+    def forward(m, x):
+        y = x.reshape(x.size(2), x.size(1), x.size(0))
+        y.clamp_(-2, 3)
+        return y
+
+    model, x = Function(forward), torch.randn(1, 1, 6).expand(2, 1, 6)
+    program = compiled(model, x, dynamic_shapes=(({2: torch.export.Dim("n", min=5, max=64)},),))
+    for n in (6, 5, 11):
+        x = torch.randn(1, 1, n).expand(2, 1, n)
+        assert torch.equal(program(x), model(x))
+
+
+def test_a_strided_input_is_written_where_it_lies(load_plain):
+    program = load_plain(Function(lambda m, x: (x.mul_(2).add_(1), x[1:])), (torch.randn(4, 12)[:, ::2].data,))
+    for _ in range(3):
+        x = torch.randn(4, 12)[:, ::2]
+        want = x * 2 + 1
+        result, rest = program(x)
+        assert result.data_ptr() == x.data_ptr()
+        assert rest.stride() == x.stride()
+        assert torch.equal(x, want)
+        assert torch.equal(rest, want[1:])
