@@ -15,7 +15,7 @@ from typing import BinaryIO
 import sympy
 import torch
 from sympy.printing.repr import srepr
-from torch._export.serde.serialize import _TORCH_TO_SERIALIZE_DTYPE, SerializeError
+from torch._export.serde.serialize import _TORCH_TO_SERIALIZE_DTYPE
 from torch.export.pt2_archive._package import PT2ArchiveWriter, _package_exported_programs
 
 from ._tenure import VERSION as TENURE_VERSION
@@ -34,8 +34,8 @@ def write_archive(
 ) -> None:
     """Writes the file whole or not at all (see atomic_file.replacing).
 
-    `progress(what, done, total)` counts records. Raises Error if the folder does not exist or cannot be written, and for a result
-    type that torch.export has no name for.
+    `progress(what, done, total)` counts records. Raises Error if the folder does not exist or cannot be written, and for what
+    torch.export's serializer does not take.
     """
     with replacing(path) as file, error_context(f"file {os.fspath(path)}"):
         _write_records(artifact, file, progress or (lambda what, done, total: None))
@@ -47,7 +47,9 @@ def _write_records(artifact: Artifact, file: BinaryIO, progress: Callable[[str, 
         progress("program", 0, total)
         try:
             _package_exported_programs(writer, artifact.exported_program)
-        except (NotImplementedError, SerializeError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # its serializer raises many kinds
             raise Error("unsupported", f"torch.export cannot write the program: {error}") from error
         progress("manifest", 1, total)
         writer.write_string(MANIFEST_RECORD, json.dumps(manifest(artifact), indent=1))

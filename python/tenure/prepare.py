@@ -52,7 +52,8 @@ def functionalize(program: ExportedProgram) -> ExportedProgram:
     """torch.export's functional form, of whole operators. `program` stays as it is. Raises what torch.export raises."""
     with _copies_into_state_kept(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # torch's own, about its own code
-        return program.run_decompositions({})
+        # torch's shape rule for aten::zero gives dense strides; the operator keeps those of its argument.
+        return program.run_decompositions({torch.ops.aten.zero.default: torch.zeros_like})
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from op_cases import all_subjects
 from op_tables import failures, summary, write_tables
-from op_trial import Outcome
+from op_trial import Outcome, Route
 from op_workers import Tried, try_all
 
 AMISS = (Outcome.WRONG, Outcome.CRASHED, Outcome.REFUSED_BY_TENURE)
@@ -24,12 +24,12 @@ def main() -> int:
         print(f"nothing matches {arguments.only.pattern!r}", file=sys.stderr)
         return 2
     tried = []
-    for each in try_all(wanted, arguments.jobs):
+    for each in try_all(wanted, arguments.jobs, arguments.route):
         tried.append(each)
         show_progress(tried)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    table = write_tables(tried, arguments.out)
+    table = write_tables(tried, arguments.out, arguments.route)
     print("\n".join(summary(tried)))
     found = failures(tried)
     print(f"\n{'; '.join(found) or 'nothing wrong'}; the whole table: {table}")
@@ -53,6 +53,14 @@ def show_progress(tried: list[Tried]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="such as 'operator add float32'")
+    parser.add_argument(
+        "--engines",
+        dest="route",
+        action="store_const",
+        const=Route.ENGINES,
+        default=Route.FILE,
+        help="compile with null engines instead of loading what torch.export.save wrote",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="processes at once")
     parser.add_argument("--out", type=Path, default=Path("build/op-coverage"), metavar="DIR", help="where the table goes")
     return parser

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from op_cases import UNINITIALISED
-from op_trial import Outcome
+from op_trial import Outcome, Route
 from op_workers import Tried
 
 KINDS = {
@@ -22,7 +22,7 @@ REFUSALS_ALLOWED = 0.02  # of the cases that torch.export takes
 NAMES_SHOWN = 12
 
 
-def write_tables(tried: list[Tried], folder: Path) -> Path:
+def write_tables(tried: list[Tried], folder: Path, route: Route) -> Path:
     """table.md for people, results.json for programs. Returns the table's path."""
     folder.mkdir(parents=True, exist_ok=True)
     tried = sorted(tried, key=lambda each: (list(KINDS).index(each.subject.kind), each.case))
@@ -31,7 +31,7 @@ def write_tables(tried: list[Tried], folder: Path) -> Path:
     ]
     (folder / "results.json").write_text(json.dumps(records, indent=1) + "\n")
     table = folder / "table.md"
-    table.write_text("\n".join(_lines(tried)) + "\n")
+    table.write_text("\n".join(_lines(tried, route)) + "\n")
     return table
 
 
@@ -68,11 +68,11 @@ def _exported(counts: Counter) -> int:
     return counts.total() - counts[Outcome.REFUSED_BY_EXPORT]
 
 
-def _lines(tried: list[Tried]) -> Iterator[str]:
+def _lines(tried: list[Tried], route: Route) -> Iterator[str]:
     yield "# Coverage of PyTorch's operators, modules and export examples"
     yield ""
     yield (
-        "Each case went through torch.export.export (not strict), torch.export.save and tenure.load; it ran in two sessions, one "
+        f"Each case went through torch.export.export (not strict), then {route}; it ran in two sessions, one "
         "with check_ownership, at least five times each: with the values that were exported, with others, with other strides "
         "where torch's own module takes them, and without pre-allocated outputs. Passed: in each run the values to the bit, dtypes,"
         " sizes, strides, storage offsets, what shares memory with what, the inputs afterwards and the state are those of eager "

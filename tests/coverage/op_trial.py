@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import tempfile
@@ -14,6 +15,7 @@ import torch
 from op_cases import Case, seed_everything
 from op_compare import Difference, Effect, differences, effect_of
 from op_memory import content, copies, has_other_values, paired_values, reversed_values, same_bits, strides_of, transposed_copies
+from tenure.prepare import decompose
 
 import tenure
 
@@ -60,17 +62,24 @@ class Eager:
     state: dict[str, torch.Tensor]
 
 
+class Route(StrEnum):
+    """From the exported program to one that Tenure runs; the text is the table's."""
+
+    FILE = "torch.export.save and tenure.load"
+    ENGINES = "tenure.compile, with null engines for each operator that an engine may take"
+
+
 SESSIONS = {"": {}, "with check_ownership, ": {"check_ownership": True}}
 
 
-def try_case(case: Case) -> Verdict:
+def try_case(case: Case, route: Route = Route.FILE) -> Verdict:
     """Raises only what eager PyTorch raises."""
     with tempfile.TemporaryDirectory(prefix="op-coverage-") as folder:
-        verdict = _try_in(folder, case)
+        verdict = _try_in(folder, case, route)
         return dataclasses.replace(verdict, detail=verdict.detail.replace(f"{folder}/", ""))
 
 
-def _try_in(folder: str, case: Case) -> Verdict:
+def _try_in(folder: str, case: Case, route: Route) -> Verdict:
     path = f"{folder}/model.pt2"
     stage = "export"
     try:
@@ -79,12 +88,15 @@ def _try_in(folder: str, case: Case) -> Verdict:
         torch.export.save(exported, path)
     except Exception as error:
         return Verdict(Outcome.REFUSED_BY_EXPORT, f"{stage}: {root_cause(error)}")
-    eager = _run_eager(case, exported)
+    eager = _run_eager(case, exported, route)
     for kind, options in SESSIONS.items():
         try:
-            program = tenure.load(path, session_options=options)
+            if route is Route.FILE:
+                program = tenure.load(path, session_options=options)
+            else:
+                program = tenure.compile(exported, backend="null", min_block_size=1, session_options=options, progress=False)
         except Exception as error:
-            return _refusal(error, "load")
+            return _refusal(error, "load" if route is Route.FILE else "compile")
         verdict = _compare(case, eager, program)
         if verdict.outcome is not Outcome.PASSED:
             return _settled(verdict, case, eager, program, exported, path, kind)
@@ -97,9 +109,10 @@ def _export(case: Case) -> torch.export.ExportedProgram:
         return torch.export.export(case.make_model(), args, kwargs, dynamic_shapes=case.dynamic_shapes, strict=False)
 
 
-def _run_eager(case: Case, exported: torch.export.ExportedProgram) -> Eager:
+def _run_eager(case: Case, exported: torch.export.ExportedProgram, route: Route) -> Eager:
     """Without the calls that eager PyTorch does not take. State goes on from call to call."""
     steps = [step for step in _steps(case) if not step.optional or _is_taken(case, step, exported)]
+    steps = [step for step in steps if not step.restrided or route is Route.FILE]  # an engine keeps the strides that were exported
     model = case.make_model()
     before = _contents(model)
     effects = [_run(model, step, case) for step in steps]
@@ -214,6 +227,8 @@ def _settled(
 def _torchs_own(exported: torch.export.ExportedProgram, path: str) -> Iterator[tuple[torch.nn.Module, str]]:
     """What torch makes of the same export: at once, and from the file, to which not everything goes."""
     yield copy.deepcopy(exported).module(), "as the exported module"
+    with contextlib.suppress(Exception):  # of torch's own decompositions
+        yield decompose(copy.deepcopy(exported)).module(check_guards=False), "as the decomposed module"
     try:
         yield torch.export.load(path).module(), "as the module from the file"
     except Exception:  # torch does not read all that it writes

@@ -11,12 +11,12 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
 import torch
 from op_cases import Subject, cases_of
-from op_trial import Outcome, Verdict, root_cause, try_case
+from op_trial import Outcome, Route, Verdict, root_cause, try_case
 
 CASE_SECONDS = 180.0
 SUBJECTS_A_WORKER = 150  # torch keeps something of each export
@@ -37,6 +37,7 @@ class _Work:
     """A subject, of which the first cases may be behind us."""
 
     subject: Subject
+    route: Route
     first: int = 0
 
 
@@ -82,7 +83,7 @@ class _Worker:
     def rest(self) -> _Work | None:
         """The work without the cases that were begun; None if none was."""
         first = self._case_number + 1
-        return _Work(self.work.subject, first) if first > self.work.first else None
+        return replace(self.work, first=first) if first > self.work.first else None
 
     def stop(self, seconds: float = 0) -> int | None:
         """The exit status if it ends by itself within that time."""
@@ -94,9 +95,9 @@ class _Worker:
         return status
 
 
-def try_all(subjects: list[Subject], jobs: int) -> Iterator[Tried]:
+def try_all(subjects: list[Subject], jobs: int, route: Route) -> Iterator[Tried]:
     """The verdict of each case as it comes."""
-    waiting = deque(_Work(subject) for subject in subjects)
+    waiting = deque(_Work(subject, route) for subject in subjects)
     workers: list[_Worker] = []
     try:
         while waiting or workers:
@@ -152,7 +153,7 @@ def _serve(pipe: Connection) -> None:
                 if case.number >= work.first:
                     pipe.send(str(case))
                     start = time.monotonic()
-                    verdict = try_case(case)
+                    verdict = try_case(case, work.route)
                     pipe.send(Tried(case.subject, str(case), verdict, time.monotonic() - start))
         except Exception as error:  # of the samples or of eager PyTorch; Tenure's are verdicts
             pipe.send(Tried(work.subject, f"{work.subject}: its samples", Verdict(Outcome.CRASHED, root_cause(error))))

@@ -194,6 +194,13 @@ def in_place_on_a_detached_result(m, x):
 
 
 @case
+def zeroed_in_another_order_of_dimensions(m, x):
+    y = x.t() * 2
+    y.zero_()
+    return y[1:], y + 1
+
+
+@case
 def in_place_after_the_last_read(m, x):
     y = x.sin()
     z = y + 1

@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1] / "coverage"))
 from op_cases import UNINITIALISED, Case, Subject, all_subjects, cases_of
 from op_memory import same_bits
 from op_tables import failures, summary, write_tables
-from op_trial import Outcome, Verdict, try_case
+from op_trial import Outcome, Route, Verdict, try_case
 from op_workers import Tried, try_all
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, about operators that op_db still tests
@@ -184,7 +184,7 @@ class Deadly:
 
 def test_a_case_that_kills_its_process_is_an_outcome_and_the_run_goes_on(tmp_path):
     subjects = [Subject("example", Deadly()), Subject("example", "no such example"), Subject("example", "list_unpack")]
-    tried = list(try_all(subjects, jobs=1))
+    tried = list(try_all(subjects, jobs=1, route=Route.FILE))
     assert [each.verdict.outcome for each in tried] == ["crashed", "crashed", "passed"]
     assert [each.verdict.reason for each in tried] == ["died of signal 6", "KeyError: 'no such example'", ""]
     assert failures(tried) == ["2 crashed"]
@@ -196,6 +196,6 @@ def test_the_table_counts_shares_of_what_torch_export_takes(tmp_path):
     assert list(summary(tried))[-1] == "| all | 110 | 97 (97.0%) | 10 (9.1%) | 0 | 3 (3.0%) | 0 | 0 |"
     assert failures(tried) == ["3 of 100 refused by Tenure, over 2%"]
     assert failures(tried[1:-2]) == []  # 1 of 97
-    text = write_tables(tried, tmp_path / "out").read_text()
+    text = write_tables(tried, tmp_path / "out", Route.FILE).read_text()
     assert "| 3 | why | op107 [0], op108 [0], op109 [0] |" in text
     assert (tmp_path / "out/results.json").exists()
