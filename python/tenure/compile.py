@@ -18,8 +18,8 @@ from .mutations import restore_mutating_operators
 from .node_facts import is_compute, operator_names
 from .part import Part
 from .partition import Partitioning, normalize_operators, partition
-from .prepare import decompose, export
-from .rewrite import drop_unused_weights, replace_by_engines
+from .prepare import decompose, export, higher_order_operators
+from .rewrite import as_exported, drop_unused_weights, relax_views, replace_by_engines
 from .sizes import UnknownSize, input_bindings, output_bindings
 
 Progress = Callable[[str, int, int], None]
@@ -89,6 +89,7 @@ def lower(
 ) -> Artifact:
     """Compiles the parts of a model that a backend can take; the rest stays PyTorch operators.
 
+    Without any engine the program is the exported one as it is, in-place operators and all; with engines it is functional.
     The arguments are those of `tenure.compile`, which goes on to load the artifact; `progress` is called as
     progress(what, done, total). A part that the backend fails to compile stays PyTorch operators, and `Artifact.report` says why.
     Raises Error for a model that cannot be exported, control flow in the graph, an unknown backend, option or operator. Not
@@ -101,16 +102,17 @@ def lower(
         raise Error("invalid argument", f"min_block_size is {min_block_size}; it counts operators, so it is at least 1")
     tell = progress or (lambda what, done, total: None)
     tell("export", 0, 3)
-    program = model if isinstance(model, ExportedProgram) else export(model, args, kwargs, dynamic_shapes)
+    exported = model if isinstance(model, ExportedProgram) else export(model, args, kwargs, dynamic_shapes)
     tell("decompose", 1, 3)
-    program = decompose(program)
+    program = decompose(exported)
     unmatched = executed - {name for node in program.graph.nodes for name in _names(node)}
     tell("partition", 2, 3)
     lowering = _Lowering(program, executed, min_block_size, tell)
     for one, full in chosen:
         lowering.compile_parts_with(one, full)
     notes = [f"torch_executed_ops: {name} is not an operator of this graph" for name in sorted(unmatched)]
-    program = drop_unused_weights(restore_mutating_operators(lowering.program))
+    functional = lowering.engines or higher_order_operators(exported)
+    program = lowering.finished() if functional else as_exported(exported)
     libraries = libraries_of(program, custom_op_libraries)
     tell("done", 3, 3)
     return Artifact(program, lowering.engines, libraries, Report(lowering.parts, lowering.refused, notes))
@@ -155,7 +157,11 @@ class _Lowering:
                 self.parts.append(PartReport(backend.name, _computing(part.nodes), engine=outcome.spec.name))
             else:
                 self.parts.append(PartReport(backend.name, _computing(part.nodes), reason=outcome))
-        replace_by_engines(self.program.graph, compiled)
+        replace_by_engines(self.program.graph, compiled, found.in_order)
+
+    def finished(self) -> ExportedProgram:
+        relax_views(self.program.graph)
+        return drop_unused_weights(restore_mutating_operators(self.program))
 
     def partition_for(self, backend: Backend) -> Partitioning:
         def why_not(node: Node) -> str | None:

@@ -68,7 +68,7 @@ def is_part_of_view(node: Node) -> bool:
 
 def is_mutating(node: Node) -> bool:
     """Writes into an argument."""
-    return is_operator(node) and node.target._schema.is_mutable
+    return is_operator(node) and (node.target._schema.is_mutable or bool(updated_statistics(node)))
 
 
 def is_reshape(node: Node) -> bool:
@@ -126,14 +126,14 @@ def why_no_engine_takes(node: Node) -> str | None:
         return why_no_engine_takes(node.args[0])
     if not is_operator(node):
         return "not an operator"
-    if is_mutating(node) or _updates_statistics(node):
+    if is_mutating(node):
         return "it writes into its arguments"
     if node.target.overloadpacket in _BY_STORAGE:
         return "it addresses the storage of its argument, which an engine does not see"
     if _hides_view(node):
         return "its result is its argument or a view of it, and an engine's would not be"
     for tag, reason in _REFUSED_TAGS.items():
-        if tag in node.target.tags and not (tag is torch.Tag.nondeterministic_seeded and _drops_nothing(node)):
+        if tag in node.target.tags and not (tag is torch.Tag.nondeterministic_seeded and drops_nothing(node)):
             return reason
     if node.meta.get("unbacked_bindings"):
         return "the size of its result depends on data"
@@ -142,16 +142,21 @@ def why_no_engine_takes(node: Node) -> str | None:
     values = node.meta["val"]
     if isinstance(values, list | tuple) and len(tensors_of(node)) != len(values):
         return "it yields something that is not a tensor"
+    if any(tensor.is_complex() for each in (node, *node.all_input_nodes) for tensor in tensors_of(each)):
+        return "it computes with complex numbers, whose conjugation may be pending"
     if any(isinstance(arg.meta.get("val"), torch.SymFloat | torch.SymBool) for arg in node.all_input_nodes):
         return "it takes a symbolic float or bool"
     return None
 
 
-def _updates_statistics(node: Node) -> bool:
-    """A normalization in training: its schema is silent, but it writes into the running statistics that it is given."""
+def updated_statistics(node: Node) -> list[Node]:
+    """What a normalization in training writes into, though its schema is silent: the running statistics that it is given."""
+    if not is_operator(node) or node.target.overloadpacket not in _TRAINING:
+        return []
     arguments = _arguments(node)
-    training = arguments.get(_TRAINING.get(node.target.overloadpacket), False)
-    return training is not False and any(isinstance(arguments.get(name), Node) for name in ("running_mean", "running_var"))
+    if arguments.get(_TRAINING[node.target.overloadpacket], False) is False:
+        return []
+    return [given for name in ("running_mean", "running_var") if isinstance(given := arguments.get(name), Node)]
 
 
 def _hides_view(node: Node) -> bool:
@@ -170,7 +175,7 @@ def _arguments(node: Node) -> dict[str, object]:
     return dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False)) | node.kwargs
 
 
-def _drops_nothing(node: Node) -> bool:
+def drops_nothing(node: Node) -> bool:
     """The only randomness of attention is dropout, which inference does without."""
     arguments = _arguments(node)
     names = {argument.name for argument in node.target._schema.arguments}

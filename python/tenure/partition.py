@@ -40,6 +40,7 @@ from .node_facts import (
     weight_tensors,
     why_no_engine_takes,
 )
+from .order import each_waits_for_the_one_before, nodes_in_order
 from .part import Part, Underivable, border_outputs, extract_part
 from .state_updates import state_updates
 
@@ -54,11 +55,13 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Partitioning:
-    """For one backend: disjoint parts; what nearly became one; by operator, why the backend takes none of its nodes or not all."""
+    """For one backend: disjoint parts; what nearly became one; by operator, why the backend takes none of its nodes or not all; and
+    the nodes that stay and must run in this order, which the parts allow."""
 
     parts: Sequence[Part]
     rejections: Sequence[Rejection]
     refused: Mapping[str, str]
+    in_order: Sequence[Node]
 
 
 def normalize_operators(names: Iterable[object]) -> frozenset[str]:
@@ -93,9 +96,9 @@ def _operator_name(name: object) -> str:
 
 def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], min_block_size: int) -> Partitioning:
     """`why_not(node)` is None if the backend takes the node, else the reason. The program stays as it is."""
-    updates = state_updates(program)
+    updates, ordered = state_updates(program), nodes_in_order(program)
     reasons = {
-        node: why_no_engine_takes(node) or updates.get(node) or why_not(node)
+        node: why_no_engine_takes(node) or updates.get(node) or ordered.get(node) or why_not(node)
         for node in program.graph.nodes
         if node.op == "call_function"
     }
@@ -109,7 +112,7 @@ def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], m
     takes -= free
     while True:
         cuts, parts, rejections, dropped = [], [], [], set()
-        for nodes in _cuts(program, takes, free | _weight_nodes(program, weights)):
+        for nodes in _cuts(program, takes, free | _weight_nodes(program, weights), list(ordered)):
             reason = _why_not_worth_it(nodes, min_block_size)
             if reason:
                 rejections.append(Rejection(nodes, reason))
@@ -123,7 +126,7 @@ def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], m
             except Underivable as error:
                 dropped.add(error.node)
         if not dropped:
-            return Partitioning(parts, rejections, refused)
+            return Partitioning(parts, rejections, refused, list(ordered))
         underivable = "it needs a size that its part cannot derive"
         refused |= {operator_names(node.target)[1]: underivable for node in dropped if is_operator(node)}
         takes -= _with_getitems(dropped)
@@ -155,11 +158,13 @@ class _Takes(OperatorSupportBase):
         return node in self.takes
 
 
-def _cuts(program: ExportedProgram, takes: set[Node], given: set[Node]) -> list[list[Node]]:
+def _cuts(program: ExportedProgram, takes: set[Node], given: set[Node], in_order: Sequence[Node]) -> list[list[Node]]:
     """Connected sets of nodes in graph order, borders peeled. `given` are nodes that every part has for nothing."""
     order = {node: index for index, node in enumerate(program.graph.nodes)}
     partitioner = CapabilityBasedPartitioner(program.graph_module, _Takes(takes), allows_single_node_partition=True)
-    work = deque(_hoisted(program, [set(proposal.nodes) for proposal in partitioner.propose_partitions()], given))
+    with each_waits_for_the_one_before(in_order):
+        proposals = partitioner.propose_partitions()
+    work = deque(_hoisted(program, [set(proposal.nodes) for proposal in proposals], given))
     cuts = []
     while work:
         nodes = work.popleft()

@@ -105,16 +105,18 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
 
 def refuse_higher_order_operators(program: ExportedProgram) -> None:
     """cond, while_loop, map and their kind; a block under no_grad or autocast is none, since decomposition inlines it."""
-    for node in program.graph.nodes:
-        target = node.target
-        known = target in FUNCTIONALIZED or (isinstance(target, HigherOrderOperator) and target.name() in _INLINED)
-        if node.op == "call_function" and isinstance(target, HigherOrderOperator) and not known:
+    for node in higher_order_operators(program):
+        if node.target not in FUNCTIONALIZED and node.target.name() not in _INLINED:
             raise Error(
                 "unsupported",
-                f"{target.name()} is control flow inside the graph, which Tenure does not run: write it with tensor operators "
+                f"{node.target.name()} is control flow inside the graph, which Tenure does not run: write it with tensor operators "
                 "(torch.where), or compile its branches as programs of their own",
                 [f"node {node.name}"],
             )
+
+
+def higher_order_operators(program: ExportedProgram) -> list[Node]:
+    return [node for node in program.graph.nodes if isinstance(node.target, HigherOrderOperator)]
 
 
 _INLINED = {"wrap_with_set_grad_enabled", "wrap_with_autocast"}

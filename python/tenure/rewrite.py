@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
+from itertools import pairwise
 
 import torch
 from torch._export.verifier import TrainingIRVerifier
@@ -14,12 +16,12 @@ from torch.fx import Graph, Node
 
 from . import ops as _ops  # noqa: F401  # registers tenure::call_engine
 from .engine_spec import EngineSpec
-from .node_facts import is_mutating, output_specs
+from .node_facts import is_mutating, is_operator, is_part_of_view, output_specs
 from .part import Output, Part
 
 
-def replace_by_engines(graph: Graph, parts: Sequence[tuple[Part, EngineSpec]]) -> None:
-    """Puts one call of its engine in place of each part's nodes."""
+def replace_by_engines(graph: Graph, parts: Sequence[tuple[Part, EngineSpec]], in_order: Sequence[Node]) -> None:
+    """Puts one call of its engine in place of each part's nodes. The nodes `in_order` stay in that order."""
     successor: dict[Node, Node] = {}
     for part, spec in parts:
         inputs = [successor.get(node, node) for node in part.inputs]
@@ -33,15 +35,18 @@ def replace_by_engines(graph: Graph, parts: Sequence[tuple[Part, EngineSpec]]) -
             successor[output.node] = result
         for node in reversed(part.nodes):
             graph.erase_node(node)
-    _sort(graph)
+    _sort(graph, in_order)
     graph.eliminate_dead_code()
 
 
-def _sort(graph: Graph) -> None:
-    """Arguments before users, and else the order that the nodes have."""
+def _sort(graph: Graph, in_order: Sequence[Node]) -> None:
+    """Arguments before users, `in_order` one after another, and else the order that the nodes have."""
     nodes = list(graph.nodes)
     place = {node: index for index, node in enumerate(nodes)}
+    following = dict(pairwise(in_order))
     missing = {node: len(node.all_input_nodes) for node in nodes}
+    for node in following.values():
+        missing[node] += 1
     ready = [place[node] for node in nodes if not missing[node]]
     heapify(ready)
     last = None
@@ -50,7 +55,7 @@ def _sort(graph: Graph) -> None:
         if last is not None:
             last.append(node)
         last = node
-        for user in node.users:
+        for user in (*node.users, *filter(None, [following.get(node)])):
             missing[user] -= 1
             if not missing[user]:
                 heappush(ready, place[user])
@@ -72,6 +77,30 @@ def _given(graph: Graph, call: Node, index: int, output: Output) -> Node:
 def _dense(tensor: torch.Tensor) -> torch.Tensor:
     with tensor.fake_mode:
         return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+
+
+def as_exported(program: ExportedProgram) -> ExportedProgram:
+    """The program itself, but for its sample inputs, which no file needs. `program` stays as it is and shares its weights."""
+    return ExportedProgram(
+        root=program.graph_module,
+        graph=copy.deepcopy(program.graph),
+        graph_signature=program.graph_signature,
+        state_dict=program.state_dict,
+        range_constraints=program.range_constraints,
+        module_call_graph=program.module_call_graph,
+        constants=program.constants,
+        verifiers=program.verifiers,
+    )
+
+
+def relax_views(graph: Graph) -> None:
+    """Outside engines a view takes any strides: `reshape` had become `view` for those of the sample inputs."""
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
+        root = node.args[0]
+        while is_part_of_view(root):
+            root = root.args[0]
+        if root.op == "placeholder" or is_operator(root):
+            node.target = torch.ops.aten.reshape.default
 
 
 def drop_unused_weights(program: ExportedProgram) -> ExportedProgram:

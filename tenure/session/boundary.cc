@@ -34,6 +34,7 @@ Boundary::Boundary(const Program& program) : program_(program), state_(program),
     check(target.valid(), ErrorCode::kBadFile, "an output changes ", output.target, ", which is no input of the program");
     const auto position = std::find(user_inputs_.begin(), user_inputs_.end(), target);
     const bool is_input = position != user_inputs_.end();
+    if (is_input) changed_inputs_.push_back(position - user_inputs_.begin());
     write_backs_.push_back(
         {output.value.value(), target, is_input ? std::optional<size_t>(position - user_inputs_.begin()) : std::nullopt});
   }
@@ -42,18 +43,25 @@ Boundary::Boundary(const Program& program) : program_(program), state_(program),
 void Boundary::enter(std::span<const c10::IValue> inputs, Registers& registers) const {
   for (size_t i = 0; i < inputs.size(); ++i)
     if (user_inputs_[i].valid()) registers[user_inputs_[i].index] = inputs[i];
+  for (size_t i : changed_inputs_) check_is_apart(inputs, i);
   for (size_t i : written_in_place_)
-    if (may_be_read_otherwise(inputs, i)) registers[user_inputs_[i].index] = copy_with_strides(inputs[i].toTensor());
+    if (may_overlap_itself(inputs[i].toTensor())) registers[user_inputs_[i].index] = copy_with_strides(inputs[i].toTensor());
 }
 
-bool Boundary::may_be_read_otherwise(std::span<const c10::IValue> inputs, size_t index) const {
+void Boundary::check_is_apart(std::span<const c10::IValue> inputs, size_t index) const {
   const at::Tensor& tensor = inputs[index].toTensor();
-  if (!tensor.has_storage()) return false;
-  if (may_overlap_itself(tensor)) return true;
-  if (weight_storages_.contains(tensor.storage().unsafeGetStorageImpl()) || state_.holds(tensor)) return true;
-  for (size_t i = 0; i < inputs.size(); ++i)
-    if (i != index && inputs[i].isTensor() && share_storage(inputs[i].toTensor(), tensor)) return true;
-  return false;
+  if (!tensor.has_storage()) return;
+  const auto name = [&](size_t i) {
+    return user_inputs_[i].valid() ? program_.graph().value(user_inputs_[i]).name : concat("#", i);
+  };
+  const char* const advice = "; the compiled program takes them for separate memory: pass a copy of one";
+  check(!weight_storages_.contains(tensor.storage().unsafeGetStorageImpl()), ErrorCode::kInvalidArgument, "input ", name(index),
+        ", which the program changes, lies in the memory of one of its weights", advice);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const at::Tensor* const other = stored_tensor(inputs[i]);
+    check(i == index || other == nullptr || !may_overlap(tensor, *other), ErrorCode::kInvalidArgument, "input ", name(index),
+          ", which the program changes, shares memory with input ", name(i), advice);
+  }
 }
 
 bool Boundary::will_change(const at::Tensor& tensor, const Registers& registers) const {
@@ -96,7 +104,7 @@ std::vector<c10::IValue> Boundary::results(std::span<const c10::IValue> inputs, 
     results.push_back(output.value.is_value() ? registers[output.value.value().index] : output.value.constant());
     if (stored_tensor(results.back()) == nullptr) continue;
     const at::Tensor& tensor = results.back().toTensor();
-    const bool of_state = output.value.is_value() && is_new_state_content(output.value.value());
+    const bool of_state = !program_.is_compiled() && output.value.is_value() && is_new_state_content(output.value.value());
     // arena_region() holds frames' arenas and the state.
     if (arena_region().contains(tensor.storage().data()) || state_.holds(tensor) || will_change(tensor, registers) ||
         (of_state && is_shared(tensor, output.value.value(), registers))) {

@@ -26,9 +26,9 @@ class Boundary {
   /// Registers that hold the weights and the state, and nothing else.
   const Registers& weights() const { return weights_; }
 
-  /// Puts the flat user inputs (as many as the program takes) into the registers. One that the program writes in place, and whose
-  /// memory it may also read in another way (another input, a weight, elements that overlap), is copied: write_back() brings the
-  /// new content home.
+  /// Puts the flat user inputs (as many as the program takes) into the registers. One that the program writes in place, and of
+  /// which elements may overlap, is copied: write_back() brings the new content home. Throws Error(kInvalidArgument) for one that
+  /// gets new content and may overlap another input or a weight: the functional graph takes them for separate memory.
   void enter(std::span<const c10::IValue> inputs, Registers& registers) const;
 
   /// Whether results() has the caller's own tensor in the place of that value.
@@ -37,8 +37,9 @@ class Boundary {
   /// The flat user outputs, before anything is written back. Each tensor is an object of its own or the caller's own input: also
   /// where it is the new content of that input, which write_back() will bring there. What would change later is copied: memory of
   /// the state, the old content of an input that write_back() will change, and planned memory that reached an output though no
-  /// schema says so; those that share memory share the copy's. A value that is both a result and the new content of a buffer is the
-  /// buffer, as in torch.export's own modules: it shares no memory with other results.
+  /// schema says so; those that share memory share the copy's. But in a file that torch.export made functional, a result that is
+  /// the new content of a buffer shares memory with no other value: nobody knows whether it is the buffer or what was copied into
+  /// it.
   std::vector<c10::IValue> results(std::span<const c10::IValue> inputs, const Registers& registers) const;
 
   /// Copies the new content of mutated buffers and inputs to where it belongs, unless it was made there. After results().
@@ -55,12 +56,13 @@ class Boundary {
   bool is_new_state_content(ValueId value) const;
   bool is_shared(const at::Tensor& result, ValueId value, const Registers& registers) const;
   bool will_change(const at::Tensor& tensor, const Registers& registers) const;
-  bool may_be_read_otherwise(std::span<const c10::IValue> inputs, size_t index) const;
+  void check_is_apart(std::span<const c10::IValue> inputs, size_t index) const;
 
   const Program& program_;
   State state_;
   Registers weights_;
   std::vector<ValueId> user_inputs_;      // invalid for constants
+  std::vector<size_t> changed_inputs_;    // positions in user_inputs_: get new content
   std::vector<size_t> written_in_place_;  // positions in user_inputs_
   std::vector<WriteBack> write_backs_;
   std::unordered_set<const c10::StorageImpl*> weight_storages_;

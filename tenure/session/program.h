@@ -55,6 +55,8 @@ class Program {
   const std::string& in_spec() const { return file_.in_spec; }
   const std::string& out_spec() const { return file_.out_spec; }
   const std::string& path() const { return path_; }
+  /// Made by tenure.compile, not by torch.export alone.
+  bool is_compiled() const { return file_.has_manifest; }
 
   /// Maximal runs of engine calls (each call is one) and of aten operators between them.
   int64_t engine_blocks() const;

@@ -31,6 +31,17 @@ bool may_overlap_itself(const at::Tensor& tensor) {
   return false;
 }
 
+bool may_overlap(const at::Tensor& a, const at::Tensor& b) {
+  if (!share_storage(a, b) || a.numel() == 0 || b.numel() == 0) return false;
+  const auto begin = [](const at::Tensor& t) { return static_cast<const char*>(t.const_data_ptr()); };
+  const auto end = [&](const at::Tensor& t) {
+    int64_t last = 0;
+    for (int64_t d = 0; d < t.dim(); ++d) last += (t.size(d) - 1) * t.stride(d);
+    return begin(t) + (last + 1) * static_cast<int64_t>(t.element_size());
+  };
+  return begin(a) < end(b) && begin(b) < end(a);
+}
+
 at::Tensor copy_with_strides(const at::Tensor& tensor) {
   if (may_overlap_itself(tensor)) return tensor.clone();
   return at::empty_strided(tensor.sizes(), tensor.strides(), tensor.options()).copy_(tensor);

@@ -14,6 +14,9 @@ bool is_same_place(const at::Tensor& a, const at::Tensor& b);
 /// Whether two elements may be one; certain for all that slicing and permuting make of a dense tensor.
 bool may_overlap_itself(const at::Tensor& tensor);
 
+/// Whether they share memory, by the first and the last byte of each; so two that interleave count as overlapping.
+bool may_overlap(const at::Tensor& a, const at::Tensor& b);
+
 /// In memory of its own, with the strides of `tensor` if no two of its elements are one.
 at::Tensor copy_with_strides(const at::Tensor& tensor);
 

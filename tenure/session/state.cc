@@ -1,6 +1,7 @@
 #include "tenure/session/state.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
@@ -82,6 +83,7 @@ void State::reset() {
 }
 
 std::map<std::string, at::Tensor> State::copies() const {
+  const at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> copies;
   for (const std::string& name : program_.ownership().state) copies.emplace(name, tensors_.at(name).clone());
   return copies;
@@ -98,7 +100,10 @@ void State::load(const std::map<std::string, at::Tensor>& values) {
     check(value.defined() && value.scalar_type() == target.scalar_type() && value.sizes() == target.sizes(),
           ErrorCode::kInvalidArgument, "state ", name, ": expected ", target.scalar_type(), " ", target.sizes(), ", got ",
           value.defined() ? concat(value.scalar_type(), " ", value.sizes()) : std::string("an undefined tensor"));
+    check(value.device().is_cpu() && value.layout() == at::kStrided, ErrorCode::kInvalidArgument, "state ", name,
+          ": expected a dense tensor on cpu, got a ", value.layout(), " one on ", value.device());
   }
+  const at::NoGradGuard no_grad;  // a parameter's content, not its history
   for (const auto& [name, value] : values) tensors_.at(name).copy_(value);
 }
 

@@ -91,13 +91,13 @@ def _shares(a: torch.Tensor, b: Any) -> bool:
     return storage.nbytes() > 0 and storage.data_ptr() == b.untyped_storage().data_ptr()
 
 
-def differences(got: Effect, want: Effect) -> list[Difference]:
-    """In what `got` differs from `want`, worst first."""
+def differences(got: Effect, want: Effect, effective_strides: bool = False) -> list[Difference]:
+    """In what `got` differs from `want`, worst first. Effective are strides of dimensions that have more than one element."""
     if got.structure != want.structure:
         return [Difference("structure of the result", f"{got.structure} where eager has {want.structure}")]
     found = [
-        *_leaf_differences("result", got.seen, want.seen),
-        *_leaf_differences("input", got.inputs, want.inputs),
+        *_leaf_differences("result", got.seen, want.seen, effective_strides),
+        *_leaf_differences("input", got.inputs, want.inputs, effective_strides),
     ]
     for number, (a, b) in enumerate(zip(got.aliases, want.aliases, strict=True)):
         if a != b:
@@ -105,10 +105,12 @@ def differences(got: Effect, want: Effect) -> list[Difference]:
     return found
 
 
-def _leaf_differences(role: str, got: Sequence[Leaf], want: Sequence[Leaf]) -> Iterator[Difference]:
+def _leaf_differences(role: str, got: Sequence[Leaf], want: Sequence[Leaf], effective_strides: bool) -> Iterator[Difference]:
     for number, (a, b) in enumerate(zip(got, want, strict=True)):
         where = f"{role} {number}"
         for (name, ours), (_, eager) in zip(a.layout, b.layout, strict=False):
+            if effective_strides and name == "strides" and _effective(a) == _effective(b):
+                continue
             if ours != eager:
                 yield Difference(f"{name} of {_article(role)}", f"{where}: {ours} where eager has {eager}")
         if len(a.layout) != len(b.layout):
@@ -120,6 +122,12 @@ def _leaf_differences(role: str, got: Sequence[Leaf], want: Sequence[Leaf]) -> I
             texts = (_sample(a.content), _sample(b.content))
         if not same:
             yield Difference(f"values of {_article(role)}", f"{where}: {texts[0]} where eager has {texts[1]}")
+
+
+def _effective(leaf: Leaf) -> list[int]:
+    layout = dict(leaf.layout)
+    sizes_and_strides = zip(layout["sizes"], layout["strides"], strict=True)
+    return [stride for size, stride in sizes_and_strides if size > 1] if 0 not in layout["sizes"] else []
 
 
 def _article(role: str) -> str:

@@ -15,7 +15,6 @@ import torch
 from op_cases import Case, seed_everything
 from op_compare import Difference, Effect, differences, effect_of
 from op_memory import content, copies, has_other_values, paired_values, reversed_values, same_bits, strides_of, transposed_copies
-from tenure.prepare import decompose
 
 import tenure
 
@@ -53,6 +52,13 @@ class Step:
     restrided: bool = False  # not what was exported: only where torch's own module does as eager PyTorch does
 
 
+class Route(StrEnum):
+    """From the exported program to one that Tenure runs; the text is the table's."""
+
+    FILE = "torch.export.save and tenure.load"
+    ENGINES = "tenure.compile, with null engines for each operator that an engine may take"
+
+
 @dataclass(frozen=True)
 class Eager:
     """A schedule, what eager PyTorch does in each call, and what the buffers that it changed hold in the end."""
@@ -60,13 +66,11 @@ class Eager:
     steps: list[Step]
     effects: list[Effect]
     state: dict[str, torch.Tensor]
+    route: Route
 
-
-class Route(StrEnum):
-    """From the exported program to one that Tenure runs; the text is the table's."""
-
-    FILE = "torch.export.save and tenure.load"
-    ENGINES = "tenure.compile, with null engines for each operator that an engine may take"
+    def differences(self, got: Effect, want: Effect) -> list[Difference]:
+        """By what the route promises: of engines' results, the strides of dimensions that have more than one element."""
+        return differences(got, want, effective_strides=self.route is Route.ENGINES)
 
 
 SESSIONS = {"": {}, "with check_ownership, ": {"check_ownership": True}}
@@ -112,12 +116,12 @@ def _export(case: Case) -> torch.export.ExportedProgram:
 def _run_eager(case: Case, exported: torch.export.ExportedProgram, route: Route) -> Eager:
     """Without the calls that eager PyTorch does not take. State goes on from call to call."""
     steps = [step for step in _steps(case) if not step.optional or _is_taken(case, step, exported)]
-    steps = [step for step in steps if not step.restrided or route is Route.FILE]  # an engine keeps the strides that were exported
+    steps = [step for step in steps if not step.restrided or route is Route.FILE]  # engines keep the strides that were exported
     model = case.make_model()
     before = _contents(model)
     effects = [_run(model, step, case) for step in steps]
     state = {name: tensor for name, tensor in _contents(model).items() if not same_bits(tensor, before[name])}
-    return Eager(steps, effects, state)
+    return Eager(steps, effects, state, route)
 
 
 def _contents(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -169,7 +173,7 @@ def _compare(case: Case, eager: Eager, program: tenure.Program) -> Verdict:
             got = _run_program(program, step, case)
         except Exception as error:
             return _refusal(error, step.name)
-        if found := differences(got, want):
+        if found := eager.differences(got, want):
             return _wrong(step.name, found)
         if step.held:
             held.append((step, got))
@@ -190,7 +194,7 @@ def _compare_state(case: Case, eager: Eager, program: tenure.Program) -> Verdict
             return Verdict(Outcome.WRONG, "state after the runs", name)
     if eager.state:
         program.reset_state()
-        if found := differences(_run_program(program, eager.steps[0], case), eager.effects[0]):
+        if found := eager.differences(_run_program(program, eager.steps[0], case), eager.effects[0]):
             return _wrong("first run after reset_state()", found)
     return Verdict(Outcome.PASSED)
 
@@ -228,7 +232,7 @@ def _torchs_own(exported: torch.export.ExportedProgram, path: str) -> Iterator[t
     """What torch makes of the same export: at once, and from the file, to which not everything goes."""
     yield copy.deepcopy(exported).module(), "as the exported module"
     with contextlib.suppress(Exception):  # of torch's own decompositions
-        yield decompose(copy.deepcopy(exported)).module(check_guards=False), "as the decomposed module"
+        yield exported.run_decompositions({}).module(check_guards=False), "as the decomposed module"
     try:
         yield torch.export.load(path).module(), "as the module from the file"
     except Exception:  # torch does not read all that it writes
@@ -245,9 +249,9 @@ def _does_the_same(theirs: torch.nn.Module, case: Case, eager: Eager, program: t
             return False
         if ours is None:
             return True  # both raise
-        if differences(ours, torchs):
+        if eager.differences(ours, torchs):
             return False
-        differed = differed or bool(differences(torchs, want))
+        differed = differed or bool(eager.differences(torchs, want))
     return differed
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from tenure.backends.null import NullBackend
 from tenure.node_facts import is_dense, is_operator, is_part_of_view, is_tensor
-from tenure.prepare import decompose
 from tenure.program import SessionOptions
 from torch.fx import Node
 
@@ -60,12 +59,11 @@ class Built:
 
     program: tenure.Program
     exported: torch.export.ExportedProgram
-    plain: bool
 
-    def module(self) -> torch.nn.Module:
-        """What torch.export itself makes of the same graph; its state as at first, and its own."""
+    def module(self, functional: bool) -> torch.nn.Module:
+        """What torch.export itself makes of the same model, by itself or in functional form; its state as at first, and its own."""
         exported = copy.deepcopy(self.exported)
-        return (exported if self.plain else decompose(exported)).module(check_guards=False)
+        return (exported.run_decompositions({}) if functional else exported).module(check_guards=False)
 
 
 def build(case: Case) -> Built:
@@ -77,7 +75,7 @@ def build(case: Case) -> Built:
         with tempfile.TemporaryDirectory(prefix="tenure-soak-") as folder:
             path = Path(folder) / "model.pt2"
             _save(exported, path)
-            return Built(tenure.load(path, session_options=options), exported, plain=True)
+            return Built(tenure.load(path, session_options=options), exported)
     backend = [] if not chosen.backend else ExactBackend() if chosen.split_seed is None else SplittingBackend(chosen.split_seed)
     try:
         program = tenure.compile(
@@ -94,7 +92,7 @@ def build(case: Case) -> Built:
     if chosen.unowned:
         for engine in list(program.engines.values())[:1]:
             engine.set_output_tensors_as_unowned(True)
-    return Built(program, exported, plain=False)
+    return Built(program, exported)
 
 
 def _export(case: Case) -> torch.export.ExportedProgram:
