@@ -18,8 +18,8 @@ from .mutations import restore_mutating_operators
 from .node_facts import is_compute, operator_names
 from .part import Part
 from .partition import Partitioning, normalize_operators, partition
-from .prepare import decompose, export, higher_order_operators
-from .rewrite import as_exported, drop_unused_weights, relax_views, replace_by_engines
+from .prepare import as_exported, decompose, export, higher_order_operators
+from .rewrite import drop_unused_weights, relax_views, replace_by_engines
 from .sizes import UnknownSize, input_bindings, output_bindings
 
 Progress = Callable[[str, int, int], None]
@@ -112,7 +112,7 @@ def lower(
         lowering.compile_parts_with(one, full)
     notes = [f"torch_executed_ops: {name} is not an operator of this graph" for name in sorted(unmatched)]
     functional = lowering.engines or higher_order_operators(exported)
-    program = lowering.finished() if functional else as_exported(exported)
+    program = lowering.finished() if functional else drop_unused_weights(as_exported(exported))
     libraries = libraries_of(program, custom_op_libraries)
     tell("done", 3, 3)
     return Artifact(program, lowering.engines, libraries, Report(lowering.parts, lowering.refused, notes))

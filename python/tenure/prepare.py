@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -87,8 +88,7 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
                 f"torch.export cannot bring the program into functional form: {error}; its file, as torch.export.save writes it, "
                 "can be loaded and run as PyTorch operators",
             ) from error
-    for node in program.graph.nodes:
-        node.meta = {key: node.meta[key] for key in _KEPT_META if key in node.meta}
+    _drop_traces(program.graph)
     # What these check was settled when the graph was traced; as users of a tensor they would only tie it to a part's border.
     for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
         program.graph.erase_node(node)
@@ -101,6 +101,29 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     program.graph.eliminate_dead_code()
     program.graph_signature.output_specs[:] = output_specs(program)
     return program
+
+
+def as_exported(program: ExportedProgram) -> ExportedProgram:
+    """The program itself, in a graph of its own, but for sample inputs and traces of source code. It shares the weights."""
+    graph = copy.deepcopy(program.graph)
+    for node, original in zip(graph.nodes, program.graph.nodes, strict=True):
+        node.name = original.name  # "input", say, which torch.fx would give to no node
+    _drop_traces(graph)
+    return ExportedProgram(
+        root=program.graph_module,
+        graph=graph,
+        graph_signature=program.graph_signature,
+        state_dict=program.state_dict,
+        range_constraints=program.range_constraints,
+        module_call_graph=program.module_call_graph,
+        constants=program.constants,
+        verifiers=program.verifiers,
+    )
+
+
+def _drop_traces(graph: Graph) -> None:
+    for node in graph.nodes:
+        node.meta = {key: node.meta[key] for key in _KEPT_META if key in node.meta}
 
 
 def refuse_higher_order_operators(program: ExportedProgram) -> None:

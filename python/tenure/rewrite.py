@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
@@ -77,20 +76,6 @@ def _given(graph: Graph, call: Node, index: int, output: Output) -> Node:
 def _dense(tensor: torch.Tensor) -> torch.Tensor:
     with tensor.fake_mode:
         return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-
-
-def as_exported(program: ExportedProgram) -> ExportedProgram:
-    """The program itself, but for its sample inputs, which no file needs. `program` stays as it is and shares its weights."""
-    return ExportedProgram(
-        root=program.graph_module,
-        graph=copy.deepcopy(program.graph),
-        graph_signature=program.graph_signature,
-        state_dict=program.state_dict,
-        range_constraints=program.range_constraints,
-        module_call_graph=program.module_call_graph,
-        constants=program.constants,
-        verifiers=program.verifiers,
-    )
 
 
 def relax_views(graph: Graph) -> None:

@@ -72,11 +72,11 @@ def _lines(tried: list[Tried], route: Route) -> Iterator[str]:
     yield "# Coverage of PyTorch's operators, modules and export examples"
     yield ""
     yield (
-        f"Each case went through torch.export.export (not strict), then {route}; it ran in two sessions, one with check_ownership, "
-        "at least five times each: with the values that were exported, with others, with other strides (of files) where torch's own "
-        "module takes them, and without pre-allocated outputs. Passed: in each run the values to the bit, dtypes, sizes, strides "
-        "(of engines: those of dimensions that have more than one element), storage offsets, what shares memory with what, the inputs "
-        "afterwards and the state are those of eager PyTorch, and no result that was held changed."
+        f"Each case went through torch.export.export (not strict), then {route}; it ran in two sessions, one with "
+        "check_ownership, at least five times each: with the values that were exported, with others, with other strides (of files) "
+        "where torch's own module takes them, and without pre-allocated outputs. Passed: in each run the values to the bit, "
+        "dtypes, sizes, strides (of engines: those of dimensions that have more than one element), storage offsets, what shares "
+        "memory with what, the inputs afterwards and the state are those of eager PyTorch, and no result that was held changed."
     )
     yield ""
     yield from summary(tried)
