@@ -55,7 +55,7 @@ class Error : public std::exception {
   std::exception_ptr cause_;
 };
 
-/// Streams its arguments into one string.
+/// Streams its arguments into one string. What costs time may be given as a function of no arguments that returns it.
 template <typename... Args>
 std::string concat(const Args&... args);
 

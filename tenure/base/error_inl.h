@@ -2,13 +2,21 @@
 #pragma once
 
 #include <sstream>
+#include <type_traits>
 
 namespace tenure {
 
 template <typename... Args>
 std::string concat(const Args&... args) {
   std::ostringstream out;
-  (out << ... << args);
+  const auto write = [&](const auto& arg) {
+    if constexpr (std::is_invocable_v<decltype(arg)>) {
+      out << arg();
+    } else {
+      out << arg;
+    }
+  };
+  (write(args), ...);
   return out.str();
 }
 

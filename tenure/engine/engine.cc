@@ -73,9 +73,10 @@ std::vector<int64_t> Engine::output_sizes(size_t index, std::span<const at::Tens
   sizes.reserve(output.sizes.size());
   for (const Expr& expr : output.sizes) {
     const std::optional<int64_t> size = expr.evaluate(lookup);
-    check(size.has_value() && *size >= 0, ErrorCode::kInvalidArgument, "engine \"", spec_.name, "\": output ", index, " \"",
-          output.name, "\": the size ", expr.to_string(), " has no valid value for these inputs",
-          size ? concat(" (", *size, ")") : std::string());
+    check(
+        size.has_value() && *size >= 0, ErrorCode::kInvalidArgument, "engine \"", spec_.name, "\": output ", index, " \"",
+        output.name, "\": the size ", [&] { return expr.to_string(); }, " has no valid value for these inputs",
+        [&] { return size ? concat(" (", *size, ")") : std::string(); });
     sizes.push_back(*size);
   }
   return sizes;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <set>
 
 #include "tenure/base/error.h"
 #include "tenure/session/region.h"
@@ -10,11 +11,42 @@
 #include "tenure/session/sharing.h"
 
 namespace tenure {
+namespace {
+
+// The graph inputs that nodes write, themselves or through views.
+std::set<ValueId> inputs_that_nodes_write(const Program& program) {
+  const Graph& graph = program.graph();
+  const std::vector<AliasFacts>& facts = program.ownership().facts;
+  std::vector<std::vector<ValueId>> viewed(graph.values.size());
+  std::vector<ValueId> open;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    size_t output = 0;
+    for_each_output(graph.nodes[n], [&](ValueId value) { viewed[value.index] = facts[n].may_alias[output++]; });
+    open.insert(open.end(), facts[n].mutates.begin(), facts[n].mutates.end());
+  }
+  std::set<ValueId> reached;
+  while (!open.empty()) {
+    const ValueId value = open.back();
+    open.pop_back();
+    if (reached.insert(value).second) open.insert(open.end(), viewed[value.index].begin(), viewed[value.index].end());
+  }
+  return reached;
+}
+
+// The run is below the level at which operators do so. Autograd, which may have kept the tensor, then knows that it has changed.
+void bump_version(const c10::IValue& input) {
+  if (input.isTensor() && input.toTensor().defined() && !input.toTensor().is_inference())
+    input.toTensor().unsafeGetTensorImpl()->bump_version();
+}
+
+}  // namespace
 
 Boundary::Boundary(const Program& program) : program_(program), state_(program), weights_(program.graph().values.size()) {
   const Graph& graph = program.graph();
+  const std::set<ValueId> written = inputs_that_nodes_write(program);
   for (const GraphInput& input : graph.inputs) {
     if (input.kind == GraphInput::Kind::kUser || input.kind == GraphInput::Kind::kUserConstant) {
+      if (written.contains(input.value)) versioned_inputs_.push_back(user_inputs_.size());
       if (program.is_written_in_place(input.value)) written_in_place_.push_back(user_inputs_.size());
       user_inputs_.push_back(input.value);
       continue;
@@ -52,7 +84,7 @@ void Boundary::check_is_apart(std::span<const c10::IValue> inputs, size_t index)
   const at::Tensor& tensor = inputs[index].toTensor();
   if (!tensor.has_storage()) return;
   const auto name = [&](size_t i) {
-    return user_inputs_[i].valid() ? program_.graph().value(user_inputs_[i]).name : concat("#", i);
+    return [this, i] { return user_inputs_[i].valid() ? program_.graph().value(user_inputs_[i]).name : concat("number ", i); };
   };
   const char* const advice = "; the compiled program takes them for separate memory: pass a copy of one";
   check(!weight_storages_.contains(tensor.storage().unsafeGetStorageImpl()), ErrorCode::kInvalidArgument, "input ", name(index),
@@ -133,6 +165,8 @@ void Boundary::write_back(std::span<const c10::IValue> inputs, const Registers& 
     const at::Tensor& written = registers[user_inputs_[i].index].toTensor();
     if (!is_same_place(written, inputs[i].toTensor())) inputs[i].toTensor().copy_(written);
   }
+  for (size_t i : versioned_inputs_) bump_version(inputs[i]);
+  for (size_t i : changed_inputs_) bump_version(inputs[i]);
 }
 
 }  // namespace tenure

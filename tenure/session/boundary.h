@@ -42,7 +42,8 @@ class Boundary {
   /// it.
   std::vector<c10::IValue> results(std::span<const c10::IValue> inputs, const Registers& registers) const;
 
-  /// Copies the new content of mutated buffers and inputs to where it belongs, unless it was made there. After results().
+  /// Copies the new content of mutated buffers and inputs to where it belongs, unless it was made there, and lets autograd know
+  /// which inputs have changed. After results().
   void write_back(std::span<const c10::IValue> inputs, const Registers& registers) const;
 
  private:
@@ -63,6 +64,7 @@ class Boundary {
   Registers weights_;
   std::vector<ValueId> user_inputs_;      // invalid for constants
   std::vector<size_t> changed_inputs_;    // positions in user_inputs_: get new content
+  std::vector<size_t> versioned_inputs_;  // positions in user_inputs_: nodes may write them
   std::vector<size_t> written_in_place_;  // positions in user_inputs_
   std::vector<WriteBack> write_backs_;
   std::unordered_set<const c10::StorageImpl*> weight_storages_;

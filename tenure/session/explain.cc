@@ -35,8 +35,7 @@ std::optional<int64_t> bytes_for(const Value& value, const Sizes& sizes) {
       const auto known = sizes.find(std::string(symbol));
       return known == sizes.end() ? std::nullopt : std::optional(known->second);
     });
-    if (!size || *size < 0) return std::nullopt;
-    bytes *= *size;
+    if (!size || *size < 0 || __builtin_mul_overflow(bytes, *size, &bytes)) return std::nullopt;
   }
   return bytes;
 }
@@ -56,14 +55,18 @@ void check_sizes(const Graph& graph, const Sizes& sizes) {
   }
 }
 
-// Where the standing values would lie if operators took no scratch. Nothing if the size of one is not in the file.
+// Where the standing values would lie if operators took no scratch. Nothing if the size of one is not in the file, or their sum is
+// more than any memory.
 void lay_out(Explanation& explanation) {
   std::vector<plan::Buffer> buffers;
   std::vector<ValueExplanation*> entries;
+  int64_t total = 0;
   for (ValueExplanation& entry : explanation.values) {
     if (entry.ownership != Ownership::kStanding || entry.where != "arena") continue;
     if (!entry.bytes) return;
     if (*entry.bytes == 0) continue;
+    if (__builtin_add_overflow(total, *entry.bytes, &total) || __builtin_add_overflow(total, plan::Buffer{}.alignment, &total))
+      return;
     buffers.push_back({.begin = entry.first_node, .end = std::max(entry.last_node, entry.first_node) + 1, .size = *entry.bytes});
     entries.push_back(&entry);
   }
@@ -206,8 +209,9 @@ class Refinement {
   void refine_borrowed(ValueExplanation& entry, ValueId value) const {
     const ValueRecord& seen = record(value);
     int64_t bytes = static_cast<int64_t>(c10::elementSize(seen.dtype));
-    for (int64_t size : seen.sizes) bytes *= size;
-    entry.bytes = bytes;
+    bool fits = true;  // an expanded tensor may say more than any memory holds
+    for (int64_t size : seen.sizes) fits = fits && !__builtin_mul_overflow(bytes, size, &bytes);
+    entry.bytes = fits ? std::optional(bytes) : std::nullopt;
     add_copy(entry, value);
   }
 

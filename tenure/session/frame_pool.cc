@@ -32,6 +32,7 @@ Frame* FramePool::acquire(bool may_wait) {
   if (!may_wait && !available()) return nullptr;
   released_.wait(lock, available);
   if (idle_.empty()) {
+    idle_.reserve(frames_.size() + 1);  // giving it back must not fail
     frames_.push_back(std::make_unique<Frame>(nodes_, ledger_));
     return frames_.back().get();
   }

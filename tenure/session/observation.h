@@ -30,7 +30,13 @@ struct Request {
 };
 
 /// Stands for the n-th request of a node in Request::freed_before: sums of different requests differ but for an unlikely accident.
-inline uint64_t free_mark(int n) { return (2 * static_cast<uint64_t>(n) + 1) * 0x9E3779B97F4A7C15ull; }
+/// (Mixed as in splitmix64, by S. Vigna, public domain: sums of a linear mark would often be equal.)
+inline uint64_t free_mark(int n) {
+  uint64_t mark = (static_cast<uint64_t>(n) + 1) * 0x9E3779B97F4A7C15ull;
+  mark = (mark ^ (mark >> 30)) * 0xBF58476D1CE4E5B9ull;
+  mark = (mark ^ (mark >> 27)) * 0x94D049BB133111EBull;
+  return mark ^ (mark >> 31);
+}
 
 /// Where a value was seen to lie, and how.
 struct ValueRecord {

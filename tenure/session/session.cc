@@ -321,7 +321,13 @@ std::vector<at::Tensor> Session::run(const std::vector<at::Tensor>& inputs) {
   return tensors;
 }
 
-std::vector<c10::IValue> Session::run_values(std::vector<c10::IValue> inputs) { return impl_->run(inputs); }
+std::vector<c10::IValue> Session::run_values(std::vector<c10::IValue> inputs) {
+  try {
+    return impl_->run(inputs);
+  } catch (const c10::Error& error) {  // of PyTorch, outside any operator: no memory for a result, say
+    throw Error(ErrorCode::kOperator, error.what_without_backtrace()).caused_by_current();
+  }
+}
 Explanation Session::explain() const { return impl_->explain(); }
 Explanation Session::explain(const std::map<std::string, int64_t>& sizes) const {
   return tenure::explain(*impl_->program_, nullptr, sizes);

@@ -32,7 +32,7 @@ bool may_overlap_itself(const at::Tensor& tensor) {
 }
 
 bool may_overlap(const at::Tensor& a, const at::Tensor& b) {
-  if (!share_storage(a, b) || a.numel() == 0 || b.numel() == 0) return false;
+  if (!a.has_storage() || !b.has_storage() || a.numel() == 0 || b.numel() == 0) return false;
   const auto begin = [](const at::Tensor& t) { return static_cast<const char*>(t.const_data_ptr()); };
   const auto end = [&](const at::Tensor& t) {
     int64_t last = 0;

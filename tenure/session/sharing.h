@@ -14,7 +14,7 @@ bool is_same_place(const at::Tensor& a, const at::Tensor& b);
 /// Whether two elements may be one; certain for all that slicing and permuting make of a dense tensor.
 bool may_overlap_itself(const at::Tensor& tensor);
 
-/// Whether they share memory, by the first and the last byte of each; so two that interleave count as overlapping.
+/// By the first and the last byte of each: also of two storages over one memory (NumPy, DLPack); two that interleave count too.
 bool may_overlap(const at::Tensor& a, const at::Tensor& b);
 
 /// In memory of its own, with the strides of `tensor` if no two of its elements are one.

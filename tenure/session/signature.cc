@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <set>
 #include <string_view>
@@ -151,10 +152,13 @@ class Validator {
       };
       const auto zero = at(0), one = at(1);
       const int64_t size = given.toTensor().size(static_cast<int64_t>(d));
-      if (!zero || !one || *zero == *one) continue;
-      const int64_t solution = (size - *zero) / (*one - *zero);
-      require(at(solution) == size, "dimension ", d, " is ", size, ", but must be ", sizes[d].to_string(), " for a whole ",
-              unknown[0]);
+      int64_t distance = 0, slope = 0;
+      if (!zero || !one || __builtin_sub_overflow(size, *zero, &distance) || __builtin_sub_overflow(*one, *zero, &slope)) continue;
+      if (slope == 0 || (slope == -1 && distance == std::numeric_limits<int64_t>::min())) continue;
+      const int64_t solution = distance / slope;
+      require(
+          at(solution) == size, "dimension ", d, " is ", size, ", but must be ", [&] { return sizes[d].to_string(); },
+          " for a whole ", unknown[0]);
       bind(unknown[0], solution);
     }
   }

@@ -79,8 +79,8 @@ at::Tensor EngineFrame::make_tensor(CellPool& pool, at::IntArrayRef sizes, at::S
 
 at::Tensor EngineFrame::dense(size_t index, const at::Tensor& input, bool reuse) {
   const auto label = [&] { return concat("engine \"", engine_.spec().name, "\": input ", index); };
-  check(input.defined(), ErrorCode::kInvalidArgument, label(), " is an undefined tensor");
-  check(input.device().is_cpu() && input.layout() == at::kStrided, ErrorCode::kInvalidArgument, label(),
+  check(input.defined(), ErrorCode::kInvalidArgument, label, " is an undefined tensor");
+  check(input.device().is_cpu() && input.layout() == at::kStrided, ErrorCode::kInvalidArgument, label,
         ": expected a strided tensor on cpu, got one on ", input.device(), " with layout ", input.layout());
   if (input.is_contiguous() && !input.is_conj() && !input.is_neg()) return input;
   at::Tensor copy = make_tensor(*dense_inputs_[index], input.sizes(), input.scalar_type(), reuse);

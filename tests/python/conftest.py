@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from torch import nn
 
 import tenure
+
+sys.path.append(str(Path(__file__).parent))  # for the modules that test files share
 
 
 def _layers(features: int) -> nn.Sequential:

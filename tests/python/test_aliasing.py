@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 import torch
+from aliasing_cases import CASES, Model, hidden
 from tenure.prepare import decompose
 from torch.utils import _pytree as pytree
 
 import tenure
-
-sys.path.append(str(Path(__file__).parent))
-
-from aliasing_cases import CASES, Model, hidden
 
 # Where the decomposed graph, from which Tenure compiles, has a copy for what is an alias in the model's own.
 COPIED_BY_TORCH_EXPORT = {

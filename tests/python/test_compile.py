@@ -14,6 +14,7 @@ import numpy as np
 import openvino
 import pytest
 import torch
+from function_module import Function
 from tenure.compile import lower
 from tenure.engine_spec import EngineSpec
 from tenure.errors import Error
@@ -24,17 +25,6 @@ from torch.utils import _pytree as pytree
 from tenure.archive import write_archive
 
 Dim = torch.export.Dim
-
-
-class Function(nn.Module):
-    def __init__(self, function, **layers):
-        super().__init__()
-        self.function = function
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, *args):
-        return self.function(self, *args)
 
 
 class ReferenceRun(torch.fx.Interpreter):

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from function_module import Function
 from torch import nn
 
 import tenure
-
-
-class Function(nn.Module):
-    """A module of one function."""
-
-    def __init__(self, forward, **buffers: torch.Tensor):
-        super().__init__()
-        self.function = forward
-        for name, tensor in buffers.items():
-            self.register_buffer(name, tensor)
-
-    def forward(self, *args):
-        return self.function(self, *args)
 
 
 def compiled(model: nn.Module, *args, dynamic_shapes=None) -> tenure.Program:

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from function_module import Function
 from tenure.compile import lower
 from tenure.errors import Error
 from torch import nn
 from torch.nn import functional as F
 
 aten = torch.ops.aten
-
-
-class Function(nn.Module):
-    """A module of a function and the layers it uses."""
-
-    def __init__(self, function, **layers):
-        super().__init__()
-        self.function = function
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, *args):
-        return self.function(self, *args)
 
 
 def cut(function, args, *, min_block_size=1, layers=None, **options):

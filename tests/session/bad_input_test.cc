@@ -112,6 +112,32 @@ TEST_F(BadInput, ATensorOnAnotherDevice) {
   EXPECT_THAT(refusal({meta, y_, two_, none_}), AllOf(HasSubstr("image"), HasSubstr("cpu"), HasSubstr("meta")));
 }
 
+// The slope between the sizes for s = 0 and s = 1 wraps around to -1, and the least integer divided by that stops the process.
+TEST(BadProgram, ASizeExpressionAtTheLimitsOfIntegersIsNotSolved) {
+  Session session(make_program(R"(
+graph(%x: f32[0 - 9223372036854775807 - 1 + 9223372036854775807*s + 9223372036854775807*s + s]):
+  %y: f32[0] = aten::sin(self=%x)
+  return (%y)
+)"));
+  EXPECT_EQ(session.run({at::zeros({0})}).at(0).numel(), 0);
+}
+
+TEST(BadProgram, SizesThatNoMemoryHasAreExplainedAsUnknown) {
+  Session session(make_program(R"(
+graph(%x: f32[n, 8]):
+  where n
+  %y: f32[n, 8] = aten::sin(self=%x)
+  %z: f32[n, 8] = aten::cos(self=%y)
+  return (%z)
+)"));
+  for (int bits = 50; bits < 63; ++bits) {
+    const Explanation explanation = session.explain({{"n", int64_t{1} << bits}});
+    for (const ValueExplanation& value : explanation.values)
+      EXPECT_TRUE(!value.bytes || *value.bytes == int64_t{32} << bits) << value.value << " at 2^" << bits;
+    EXPECT_GE(explanation.arena_bytes.value_or(0), 0);
+  }
+}
+
 TEST(BadProgram, AnUnknownOperatorNamesTheNodeAndTheWayOut) {
   const Error error = error_of([] { make_program("graph(%x: f32[4]): %y = no_such_library::op(x=%x) as crop return (%y)"); });
   EXPECT_EQ(error.code(), ErrorCode::kNotFound);
