@@ -71,13 +71,13 @@ def compile(
             progress=step,
         )
         path = Path(folder) / "model.pt2"
-        write_archive(artifact, path, progress=step)
-        report = artifact.report
-        del artifact  # the blobs are in the file
-        step("load", 0, 1)
         try:
+            write_archive(artifact, path, progress=step)
+            report = artifact.report
+            del artifact  # the blobs are in the file
+            step("load", 0, 1)
             program = _open(path, None, session_options, [])
-        except Error as error:
+        except Error as error:  # the caller knows of no file
             error.context = [where for where in error.context if folder not in where]
             raise
         program.report = report

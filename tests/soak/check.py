@@ -9,6 +9,8 @@ from functools import partial
 
 import torch
 
+import tenure
+
 from .building import Built, RefusedByExport, build
 from .cases import Case
 from .compare import EFFECTIVE, EXACT
@@ -18,7 +20,7 @@ from .maker import Refused
 from .worlds import Mismatch, ReferenceFailed, Worlds
 
 PASSED = "passed"
-REFUSED = "refused by torch.export"
+REFUSED = "refused by torch.export"  # or by eager PyTorch
 DIFFERS = "torch.export differs from eager"  # and Tenure does what torch.export does
 FAILED = "FAILED"
 
@@ -44,22 +46,31 @@ def check(case: Case) -> Verdict:
         return Verdict(case, FAILED, f"no program: {type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}")
     facts = _facts(case, built)
     strides = EXACT if case.build.plain else EFFECTIVE
+    worlds = Worlds(case, built.program, case.model, strides)
     try:
-        Worlds(case, built.program, case.model, strides).run_all()
-    except (Mismatch, ReferenceFailed) as error:
-        outcome = DIFFERS if _does_what_export_does(case, strides) else FAILED
+        worlds.run_all()
+    except ReferenceFailed as error:
+        return Verdict(case, REFUSED, f"eager PyTorch cannot run it: {error}")
+    except Mismatch as error:
+        refused = isinstance(error.__cause__, tenure.Error)
+        outcome = DIFFERS if _does_what_export_does(case, strides, worlds.step, refused) else FAILED
         return Verdict(case, outcome, str(error), facts)
     return Verdict(case, PASSED, facts=facts)
 
 
-def _does_what_export_does(case: Case, strides: str) -> bool:
-    """Whether a module that torch.export makes, without any code of Tenure's, gives what Tenure gives."""
+def _does_what_export_does(case: Case, strides: str, step: int, refused: bool) -> bool:
+    """Whether a module of torch.export, without any code of Tenure's, gives what Tenure gives, or raises if Tenure `refused`; as far
+    as to the step that differs from eager PyTorch, if it cannot run further."""
     for functional in [False] if case.build.plain else [False, True]:
         built = build(case)
+        worlds = Worlds(case, built.program, partial(built.module, functional), strides)
         try:
-            Worlds(case, built.program, partial(built.module, functional), strides).run_all()
-        except (Mismatch, ReferenceFailed):
+            worlds.run_all()
+        except Mismatch:
             continue
+        except ReferenceFailed:
+            if not refused and worlds.step <= step:
+                continue
         return True
     return False
 

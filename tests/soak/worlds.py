@@ -67,6 +67,7 @@ class Worlds:
         self.case, self.program, self.make_reference, self.strides = case, program, make_reference, strides
         self.reference = make_reference()
         self.held: list[Held] = []
+        self.step = 0  # the number of the one that runs; one more than the last are the steady runs
         # A functional graph gives new tensors where eager PyTorch gives views of an argument that it wrote.
         self.free_of_arguments = case.writes_inputs and not case.build.plain
 
@@ -84,11 +85,11 @@ class Worlds:
         }
         where = ""
         try:
-            for number, step in enumerate(self.case.steps):
-                where = f"step {number}, {step}"
+            for self.step, step in enumerate(self.case.steps):
+                where = f"step {self.step}, {step}"
                 doing[type(step)](step)
                 self.check_held()
-            where = "steady runs at the end"
+            where, self.step = "steady runs at the end", len(self.case.steps)
             self.check_steady_runs()
             self.check_held()
             where = "what is held when the program is gone"
