@@ -59,8 +59,10 @@ def check(case: Case) -> Verdict:
 
 
 def _does_what_export_does(case: Case, strides: str, step: int, refused: bool) -> bool:
-    """Whether a module of torch.export, without any code of Tenure's, gives what Tenure gives, or raises if Tenure `refused`; as far
-    as to the step that differs from eager PyTorch, if it cannot run further."""
+    """Whether a module of torch.export, without any code of Tenure's, gives what Tenure gives, or raises if Tenure `refused`.
+
+    If it cannot run all steps, then as far as to the one where Tenure differed from eager PyTorch.
+    """
     for functional in [False] if case.build.plain else [False, True]:
         built = build(case)
         worlds = Worlds(case, built.program, partial(built.module, functional), strides)

@@ -85,8 +85,8 @@ class Worlds:
         }
         where = ""
         try:
-            for self.step, step in enumerate(self.case.steps):
-                where = f"step {self.step}, {step}"
+            for number, step in enumerate(self.case.steps):
+                where, self.step = f"step {number}, {step}", number
                 doing[type(step)](step)
                 self.check_held()
             where, self.step = "steady runs at the end", len(self.case.steps)
