@@ -174,7 +174,8 @@ def _drop_copies(graph: Graph) -> None:
         original = node.args[0]
         made_here = is_operator(original) and not is_view(original) and is_tensor(original)
         private = len(original.users) == 1 or all(is_compute(user) for user in node.users)
-        if made_here and private and node.meta["val"].stride() == original.meta["val"].stride():
+        pending = node.meta["val"].is_complex()  # perhaps a conjugation, which a copy carries out
+        if made_here and private and not pending and node.meta["val"].stride() == original.meta["val"].stride():
             node.replace_all_uses_with(original)
             graph.erase_node(node)
 

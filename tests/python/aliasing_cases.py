@@ -122,6 +122,11 @@ CASES: dict[str, Callable] = {
     "results in another order of dimensions": lambda m, x: (y := x.t() * 2, y.t().view(24), y[1:], (x.view(2, 2, 6).mT + 1).cos()),
     "another order of dimensions that stays inside": lambda m, x: (x.t() * 2).cos() @ x.sin() + 1,
     "an expanded input, viewed": lambda m, x: x[0].expand(3, 6).reshape(18).sin(),
+    "a conjugate left pending": lambda m, x: (
+        (y := torch.fft.ifft(x)),
+        y.clone(),
+        torch.fft.ifft(x.cos()).clone(),
+    ),
     "a conjugate of an input": lambda m, x: torch.view_as_complex(x.view(4, 3, 2)).conj(),
     "results of operators with several": lambda m, x: ((p := x.topk(2))[0], p[1][1:], x.max(0)[1] + 1),
 }
