@@ -37,15 +37,16 @@ Cell* Cell::make(size_t capacity, CellUse use, SharedLedger ledger) {
 
 Cell* Cell::of(void* p) { return *reinterpret_cast<Cell**>(static_cast<char*>(p) - kHeader); }
 
-bool Cell::try_hold() {
+bool Cell::try_hold(size_t bytes) {
   int expected = kFree;
   if (!state_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire, std::memory_order_relaxed)) return false;
+  touched_ = std::min(capacity_, (bytes + sizeof(kPoison) - 1) / sizeof(kPoison) * sizeof(kPoison));
   ledger_->held_slots.fetch_add(use_ == CellUse::kSlot, std::memory_order_relaxed);
   return true;
 }
 
 void Cell::release() {
-  if (ledger_->poison) fill_poison(data_, capacity_);
+  if (ledger_->poison) fill_poison(data_, touched_);  // what is behind is poison, or shows who wrote there
   ledger_->held_slots.fetch_sub(use_ == CellUse::kSlot, std::memory_order_relaxed);
   // Release: what the last holder read happens before the next run writes.
   int expected = kHeld;
@@ -61,7 +62,12 @@ bool Cell::is_poison_intact() const { return !ledger_->poison || held() || find_
 
 size_t Cell::guard() const { return ledger_->poison ? kGuard : 0; }
 
-bool Cell::is_guard_intact() const { return find_unpoisoned(static_cast<const char*>(data_) + capacity_, guard()) == guard(); }
+bool Cell::is_guard_intact() const {
+  if (!ledger_->poison) return true;
+  const char* const base = static_cast<const char*>(data_);
+  const size_t rest = capacity_ - touched_;
+  return find_unpoisoned(base + touched_, rest) == rest && find_unpoisoned(base + capacity_, kGuard) == kGuard;
+}
 
 CellPool::~CellPool() {
   for (Cell* cell : cells_) cell->abandon();
@@ -107,7 +113,7 @@ void* CellPool::acquire(size_t bytes, size_t max_cells) {
     }
   }
   made_ahead_ = nullptr;
-  return cell->try_hold() ? cell->data() : nullptr;
+  return cell->try_hold(bytes) ? cell->data() : nullptr;
 }
 
 void CellPool::allocate_ahead(size_t max_cells) {

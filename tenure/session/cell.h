@@ -33,8 +33,9 @@ class Cell {
   void* data() const { return data_; }
   size_t capacity() const { return capacity_; }
 
-  /// Takes a free cell; false if it is held. The owner is one thread at a time.
-  bool try_hold();
+  /// Takes a free cell for a storage of that many bytes, at most its capacity; false if it is held. The owner is one thread at a
+  /// time.
+  bool try_hold(size_t bytes);
   /// Called by the storage's deleter, in any thread. Frees the memory if the pool is gone.
   void release();
   /// Called once, by the pool: frees the memory now or, if held, at release().
@@ -43,7 +44,7 @@ class Cell {
 
   /// With Ledger::poison: a free cell holds nothing but poison, unless somebody wrote to what he had let go.
   bool is_poison_intact() const;
-  /// With Ledger::poison: nobody wrote behind the cell's end.
+  /// With Ledger::poison: nobody wrote behind the storage that the cell backs, or behind the cell's end.
   bool is_guard_intact() const;
 
  private:
@@ -58,6 +59,7 @@ class Cell {
 
   void* data_;
   size_t capacity_;
+  size_t touched_ = 0;  // bytes, in whole words of poison, that the last storage could write
   CellUse use_;
   SharedLedger ledger_;
 };

@@ -9,7 +9,7 @@
 namespace tenure {
 namespace {
 
-constexpr size_t kColumns = 6, kBytesColumn = 2;
+constexpr size_t kColumns = 7, kBytesColumn = 3;
 using Row = std::array<std::string, kColumns>;
 
 std::string life_text(const ValueExplanation& entry) {
@@ -32,11 +32,11 @@ std::string Explanation::basis() const {
 }
 
 std::string Explanation::table() const {
-  std::vector<Row> rows = {{"value", "owner", "bytes", "where", "life", "why"}};
+  std::vector<Row> rows = {{"value", "made by", "owner", "bytes", "where", "life", "why"}};
   for (const ValueExplanation& entry : values) {
     const std::string where = entry.arena_offset ? concat(entry.where, " + ", *entry.arena_offset) : entry.where;
-    rows.push_back({entry.value, std::string(to_string(entry.ownership)), entry.bytes ? std::to_string(*entry.bytes) : "-", where,
-                    life_text(entry), entry.reason});
+    rows.push_back({entry.value, entry.target.empty() ? "-" : entry.target, std::string(to_string(entry.ownership)),
+                    entry.bytes ? std::to_string(*entry.bytes) : "-", where, life_text(entry), entry.reason});
   }
   std::array<size_t, kColumns> widths{};
   for (const Row& row : rows)

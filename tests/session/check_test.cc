@@ -68,6 +68,19 @@ graph(%x: f32[8]):
   expect_names(violation(session), {"trespasser", "memory behind a buffer of trespasser"});
 }
 
+TEST(Check, AWriteBehindAResultThatIsSmallerThanItsSlotIsFound) {
+  const OperatorSwitches switches;
+  Session session(make_program(R"(
+graph(%x: f32[n]):
+  where n
+  %y: f32[n] = aten::_tenure_test_overrun(x=%x) as trespasser
+  return (%y)
+)"),
+                  {.check_ownership = true});
+  for (int run = 0; run < 3; ++run) session.run({at::randn({64})});
+  expect_names(violation(session), {"trespasser", "memory behind a buffer of trespasser"});
+}
+
 TEST(Check, AWriteToAResultThatWasLetGoIsFoundByTheNextRun) {
   Session session(make_program("graph(%x: f32[8]): %y: f32[8] = aten::sin(self=%x) as maker return (%y)"),
                   {.check_ownership = true});
