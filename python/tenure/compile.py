@@ -98,8 +98,8 @@ def lower(
     backends = find_backends(backend)
     chosen = [(one, one.full_options(_options_for(one, backends, options))) for one in backends]
     executed = normalize_operators([torch_executed_ops] if isinstance(torch_executed_ops, str) else torch_executed_ops)
-    if min_block_size < 1:
-        raise Error("invalid argument", f"min_block_size is {min_block_size}; it counts operators, so it is at least 1")
+    if type(min_block_size) is not int or min_block_size < 1:
+        raise Error("invalid argument", f"min_block_size is {min_block_size!r}; it counts operators, so it is an int of at least 1")
     tell = progress or (lambda what, done, total: None)
     tell("export", 0, 3)
     exported = model if isinstance(model, ExportedProgram) else export(model, args, kwargs, dynamic_shapes)
@@ -119,6 +119,8 @@ def lower(
 
 
 def _options_for(backend: Backend, backends: Sequence[Backend], options: Mapping[str, Any] | None) -> dict[str, str]:
+    if not isinstance(options or {}, Mapping):
+        raise Error("invalid argument", f"options is {options!r}; it is a dict")
     nested = {name: value for name, value in (options or {}).items() if isinstance(value, Mapping)}
     if unknown := sorted(set(nested) - {one.name for one in backends}):
         raise Error("invalid argument", f"options are given for {', '.join(unknown)}, which is not among the backends chosen")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
+from typing import Any, TypedDict, get_type_hints
+
+import torch
 
 from . import _tenure
 from .compile import Report
@@ -12,9 +14,6 @@ from .errors import Error
 from .report import Explanation, Stats, explanation_from
 from .stored_file import StoredFile
 from .structure import CallStructure, ValueSpec
-
-if TYPE_CHECKING:
-    import torch
 
 
 class SessionOptions(TypedDict, total=False):
@@ -80,6 +79,11 @@ class Program:
         `sizes` ({"s77": 8}: names as in `inputs`) may give its symbols values. With `sizes` it is always the file alone. Raises
         Error for a symbol that the file does not have, or a value out of its range.
         """
+        if sizes is not None:
+            _check_mapping("sizes", sizes, 'the values of symbols, {"s77": 8}')
+            for symbol, size in sizes.items():
+                if type(size) is not int:
+                    raise Error("invalid argument", f"the size {symbol} is {size!r}; it is an int")
         return explanation_from(self._session.explain(None if sizes is None else dict(sizes)))
 
     def stats(self) -> Stats:
@@ -107,8 +111,12 @@ class Program:
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Takes over the content of some or all of the buffers in `state_dict()`. Waits for a run in flight.
 
-        Raises Error for another name, dtype or size, and changes nothing then.
+        Raises Error for another name, dtype, size or device, and changes nothing then.
         """
+        _check_mapping("state", state, "a tensor for each name")
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                raise Error("invalid argument", f"state {name} is a {type(value).__name__}; it is a torch.Tensor")
         self._session.load_state_dict(dict(state))
 
     @property
@@ -123,7 +131,9 @@ class Program:
 
     @pre_allocated_outputs.setter
     def pre_allocated_outputs(self, enabled: bool) -> None:
-        self._session.pre_allocated_outputs = bool(enabled)
+        if not isinstance(enabled, bool):
+            raise Error("invalid argument", f"pre_allocated_outputs is {enabled!r}; it is True or False")
+        self._session.pre_allocated_outputs = enabled
 
     def __repr__(self) -> str:
         native = self._native
@@ -143,11 +153,18 @@ class Program:
 
 def _checked(options: SessionOptions | None) -> SessionOptions:
     known = get_type_hints(SessionOptions)
+    _check_mapping("session_options", options or {}, ", ".join(known))
     for name, value in (options or {}).items():
         if name not in known:
             raise Error("invalid argument", f"session_options has no {name!r}; it takes {', '.join(known)}")
         if known[name] is bool and not isinstance(value, bool):
             raise Error("invalid argument", f"session_options: {name} is {value!r}; it is True or False")
-        if known[name] is int and (not isinstance(value, int) or value < 1):
-            raise Error("invalid argument", f"session_options: {name} is {value!r}; it is at least 1")
+        most = 2**63 - 1 if name == "max_plan_bytes" else 2**31 - 1
+        if known[name] is int and (type(value) is not int or not 1 <= value <= most):
+            raise Error("invalid argument", f"session_options: {name} is {value!r}; it is an int from 1 to {most}")
     return options or {}
+
+
+def _check_mapping(name: str, given: object, what: str) -> None:
+    if not isinstance(given, Mapping):
+        raise Error("invalid argument", f"{name} is a {type(given).__name__}; it is a dict with {what}")

@@ -351,3 +351,38 @@ def test_a_size_that_is_no_multiple_of_what_was_exported_is_refused_each_time_an
     for rows in (6, 4, 8):
         x = torch.randn(rows, 4)
         torch.testing.assert_close(program(x), model(x).detach())
+
+
+SMALL = torch.nn.Linear(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"session_options": {"max_plan_bytes": 2**70}}, "max_plan_bytes is 1180591620717411303424; it is an int from 1 to"),
+        ({"session_options": {"max_frames": True}}, "max_frames is True"),
+        ({"session_options": {"max_frames": "4"}}, "max_frames is '4'"),
+        ({"session_options": "x"}, "session_options is a str; it is a dict with max_frames"),
+        ({"backend": None}, "backend is None; it is a name"),
+        ({"backend": [3]}, r"backend is \[3\]; it is a name"),
+        ({"min_block_size": "a"}, "min_block_size is 'a'"),
+        ({"backend": "null", "options": "a"}, "options is 'a'; it is a dict"),
+    ],
+)
+def test_an_option_of_a_wrong_kind_is_an_error_that_shows_it(options, words):
+    with pytest.raises(tenure.Error, match=words) as caught:
+        tenure.compile(SMALL, (torch.zeros(1, 4),), **{"backend": ()} | options)
+    assert caught.value.code == "invalid argument"
+
+
+def test_what_a_program_is_asked_in_a_wrong_way_is_an_error_that_shows_it():
+    program = tenure.compile(SMALL, (torch.zeros(1, 4),), backend=())
+    for ask, words in (
+        (lambda: program.explain(3), "sizes is a int"),
+        (lambda: program.explain({"s": "3"}), "the size s is '3'"),
+        (lambda: program.load_state_dict(None), "state is a NoneType"),
+        (lambda: program.load_state_dict({"n": 3}), "state n is a int"),
+        (lambda: setattr(program, "pre_allocated_outputs", "no"), "pre_allocated_outputs is 'no'"),
+    ):
+        with pytest.raises(tenure.Error, match=words):
+            ask()

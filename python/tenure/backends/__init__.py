@@ -28,7 +28,9 @@ _NOT_IN_THIS_BUILD = ("inductor", "tensorrt")
 
 def find_backends(chosen: str | Backend | Iterable[str | Backend]) -> list[Backend]:
     """Names or Backend objects, in the caller's order. Raises Error that lists the names."""
-    many = [chosen] if isinstance(chosen, str | Backend) else list(chosen)
+    many = [chosen] if isinstance(chosen, str | Backend) else list(chosen) if isinstance(chosen, Iterable) else [None]
+    if not all(isinstance(one, str | Backend) for one in many):
+        raise Error("invalid argument", f"backend is {chosen!r}; it is a name, a tenure.backends.base.Backend, or a list of them")
     return [_find(one) for one in many]
 
 
