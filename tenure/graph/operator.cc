@@ -113,6 +113,12 @@ bool is_assertion(const c10::OperatorHandle& op) {
          name == "aten::sym_constrain_range_for_size" || name == "aten::_assert_tensor_metadata";
 }
 
+// swapaxes_ and swapdims_ are other names of transpose_. Below autograd, where programs run, PyTorch 2.11 gives them a pending
+// conjugation carried out into the old sizes, as it does in inference mode.
+bool is_transpose(const c10::OperatorHandle& op) {
+  return op.operator_name().name == "aten::swapaxes_" || op.operator_name().name == "aten::swapdims_";
+}
+
 }  // namespace
 
 c10::OperatorHandle find_operator(std::string_view target) {
@@ -151,6 +157,7 @@ OperatorCall resolve_call(const Node& node) {
   }
   check(used == node.inputs.size(), ErrorCode::kBadFile, node.target, " is given ", node.inputs.size(),
         " arguments, of which only ", used, " are in its schema ", call.op.schema());
+  if (is_transpose(call.op)) call.op = find_operator("aten::transpose_");
   return call;
 }
 

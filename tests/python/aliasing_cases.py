@@ -199,6 +199,15 @@ def in_place_on_a_detached_result(m, x):
 
 
 @case
+def axes_of_a_conjugate_swapped_in_place(m, x):
+    y = torch.view_as_complex(x.view(4, 3, 2)).conj()
+    y.swapaxes_(0, 1)
+    z = torch.complex(x, x).conj()
+    z.swapdims_(0, 1)
+    return y, z, y + 1
+
+
+@case
 def zeroed_in_another_order_of_dimensions(m, x):
     y = x.t() * 2
     y.zero_()

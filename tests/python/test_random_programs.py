@@ -177,8 +177,8 @@ class Allocates(Faulty):
 
 FAULTS = {
     OverwritesAnEarlierResult: "held since",
-    ReturnsACopyOfTheArgument: "what shares memory",
-    ReturnsOneMemoryTwice: "what shares memory",
+    ReturnsACopyOfTheArgument: "shares memory with other arguments or results",
+    ReturnsOneMemoryTwice: "shares memory with other arguments or results",
     ChangesABit: "result 1, the bits differ",
     ChangesTheStrides: "result 1, other strides",
     ForgetsItsState: "result 2, the bits differ",
