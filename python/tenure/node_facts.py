@@ -66,6 +66,13 @@ def is_part_of_view(node: Node) -> bool:
     return is_view(node) or (is_getitem(node) and is_view(node.args[0]))
 
 
+def viewed(node: Node) -> Node:
+    """What a chain of views ends at; the node itself if it is no view."""
+    while is_part_of_view(node):
+        node = node.args[0]
+    return node
+
+
 def is_mutating(node: Node) -> bool:
     """Writes into an argument."""
     return is_operator(node) and (node.target._schema.is_mutable or bool(updated_statistics(node)))

@@ -10,7 +10,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from .node_facts import drops_nothing, is_mutating, is_operator, is_part_of_view, is_view, updated_statistics
+from .node_facts import drops_nothing, is_mutating, is_operator, is_part_of_view, is_view, updated_statistics, viewed
 
 
 def nodes_in_order(program: ExportedProgram) -> dict[Node, str]:
@@ -18,7 +18,7 @@ def nodes_in_order(program: ExportedProgram) -> dict[Node, str]:
     reasons: dict[Node, str] = {}
     for node in program.graph.nodes:
         if is_mutating(node):
-            for root in map(_viewed, updated_statistics(node)):
+            for root in map(viewed, updated_statistics(node)):
                 reasons |= dict.fromkeys(_readers(root), f"it reads statistics that {node.name} updates")
     for node in program.graph.nodes:
         if reason := _own_reason(node):
@@ -37,15 +37,9 @@ def _own_reason(node: Node) -> str | None:
     return None if node.target.namespace in ("aten", "prims", "tenure") else "a custom operator"
 
 
-def _viewed(node: Node) -> Node:
-    while is_part_of_view(node):
-        node = node.args[0]
-    return node
-
-
 def _readers(node: Node) -> Iterator[Node]:
     for user in node.users:
-        if is_part_of_view(user) or is_view(user):
+        if is_part_of_view(user):
             yield from _readers(user)
         elif user.op != "output":
             yield user

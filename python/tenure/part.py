@@ -41,7 +41,7 @@ class Underivable(Exception):
 
 @dataclass(frozen=True)
 class Output:
-    """`node` of the program is `value`, which the engine gives, with dimension order[k] in the place of dimension k undone."""
+    """The engine gives `value`: what `node` of the program is, but that dimension k of it is dimension order[k] of `node`."""
 
     node: Node
     value: torch.Tensor  # a fake one

@@ -97,6 +97,7 @@ def _operator_name(name: object) -> str:
 def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], min_block_size: int) -> Partitioning:
     """`why_not(node)` is None if the backend takes the node, else the reason. The program stays as it is."""
     updates, ordered = state_updates(program), nodes_in_order(program)
+    in_order = list(ordered)
     reasons = {
         node: why_no_engine_takes(node) or updates.get(node) or ordered.get(node) or why_not(node)
         for node in program.graph.nodes
@@ -112,7 +113,7 @@ def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], m
     takes -= free
     while True:
         cuts, parts, rejections, dropped = [], [], [], set()
-        for nodes in _cuts(program, takes, free | _weight_nodes(program, weights), list(ordered)):
+        for nodes in _cuts(program, takes, free | _weight_nodes(program, weights), in_order):
             reason = _why_not_worth_it(nodes, min_block_size)
             if reason:
                 rejections.append(Rejection(nodes, reason))
@@ -126,7 +127,7 @@ def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], m
             except Underivable as error:
                 dropped.add(error.node)
         if not dropped:
-            return Partitioning(parts, rejections, refused, list(ordered))
+            return Partitioning(parts, rejections, refused, in_order)
         underivable = "it needs a size that its part cannot derive"
         refused |= {operator_names(node.target)[1]: underivable for node in dropped if is_operator(node)}
         takes -= _with_getitems(dropped)

@@ -15,7 +15,7 @@ from torch.fx import Graph, Node
 
 from . import ops as _ops  # noqa: F401  # registers tenure::call_engine
 from .engine_spec import EngineSpec
-from .node_facts import is_mutating, is_operator, is_part_of_view, output_specs
+from .node_facts import is_mutating, is_operator, output_specs, viewed
 from .part import Output, Part
 
 
@@ -81,9 +81,7 @@ def _dense(tensor: torch.Tensor) -> torch.Tensor:
 def relax_views(graph: Graph) -> None:
     """Outside engines a view takes any strides: `reshape` had become `view` for those of the sample inputs."""
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
-        root = node.args[0]
-        while is_part_of_view(root):
-            root = root.args[0]
+        root = viewed(node)
         if root.op == "placeholder" or is_operator(root):
             node.target = torch.ops.aten.reshape.default
 

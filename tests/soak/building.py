@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from tenure.backends.null import NullBackend
-from tenure.node_facts import is_dense, is_operator, is_part_of_view, is_tensor
+from tenure.node_facts import is_dense, is_operator, is_tensor, viewed
 from tenure.program import SessionOptions
 from torch.fx import Node
 
@@ -48,9 +48,7 @@ class SplittingBackend(ExactBackend):
 
 
 def _is_dense_view(node: Node) -> bool:
-    while is_part_of_view(node):
-        node = node.args[0]
-    return is_tensor(node) and is_dense(node)
+    return is_tensor(viewed(node)) and is_dense(viewed(node))
 
 
 @dataclass(frozen=True)
