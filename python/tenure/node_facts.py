@@ -82,6 +82,11 @@ def is_reshape(node: Node) -> bool:
     return node.target in _RESHAPES
 
 
+def addresses_storage(node: Node) -> bool:
+    """Its result depends on the storage of its argument, not on the elements of that alone."""
+    return is_operator(node) and node.target.overloadpacket in _BY_STORAGE
+
+
 def is_compute(node: Node) -> bool:
     """Counts as an operator for min_block_size."""
     return is_operator(node) and not is_view(node) and node.target is not aten._unsafe_view.default
@@ -135,7 +140,7 @@ def why_no_engine_takes(node: Node) -> str | None:
         return "not an operator"
     if is_mutating(node):
         return "it writes into its arguments"
-    if node.target.overloadpacket in _BY_STORAGE:
+    if addresses_storage(node):
         return "it addresses the storage of its argument, which an engine does not see"
     if _hides_view(node):
         return "its result is its argument or a view of it, and an engine's would not be"

@@ -24,6 +24,7 @@ from torch.fx.passes.operator_support import OperatorSupportBase
 
 from .errors import Error
 from .node_facts import (
+    addresses_storage,
     data_dependent_sizes,
     input_free_nodes,
     is_compute,
@@ -37,6 +38,7 @@ from .node_facts import (
     is_view,
     operator_names,
     tensors_of,
+    viewed,
     weight_tensors,
     why_no_engine_takes,
 )
@@ -96,7 +98,7 @@ def _operator_name(name: object) -> str:
 
 def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], min_block_size: int) -> Partitioning:
     """`why_not(node)` is None if the backend takes the node, else the reason. The program stays as it is."""
-    updates, ordered = state_updates(program), nodes_in_order(program)
+    updates, ordered = state_updates(program) | _read_by_storage(program), nodes_in_order(program)
     in_order = list(ordered)
     reasons = {
         node: why_no_engine_takes(node) or updates.get(node) or ordered.get(node) or why_not(node)
@@ -145,6 +147,12 @@ def _returned_views(program: ExportedProgram) -> set[Node]:
             found.add(node)
             node = node.args[0]
     return found
+
+
+def _read_by_storage(program: ExportedProgram) -> dict[Node, str]:
+    """What as_strided and its kind address: copies of a part of a storage may lie in one of that size, engine outputs lie alone."""
+    bases = [viewed(node.args[0]) for node in program.graph.nodes if addresses_storage(node)]
+    return dict.fromkeys(bases, "its storage is addressed, by an as_strided")
 
 
 def _with_getitems(nodes: set[Node]) -> set[Node]:

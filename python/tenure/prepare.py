@@ -19,6 +19,7 @@ from torch.fx import Graph, Node
 from .errors import Error
 from .mutations import FUNCTIONALIZED
 from .node_facts import is_compute, is_mutating, is_operator, is_part_of_view, is_tensor, is_view, output_specs, weight_tensors
+from .observed_strides import observe_strides
 from .part import expression
 
 _KEPT_META = ("val", "unbacked_bindings")
@@ -92,8 +93,10 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     # What these check was settled when the graph was traced; as users of a tensor they would only tie it to a part's border.
     for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
         program.graph.erase_node(node)
+    observe_strides(program)
     _drop_copies(program.graph)
     _drop_copies_into_state(program)
+    _give_returned_state_its_strides(program)
     _drop_conversions_to_the_same(program.graph)
     _give_results_views_of_their_own(program)
     _share_sizes(program)
@@ -191,6 +194,24 @@ def _drop_copies_into_state(program: ExportedProgram) -> None:
         if like_old and is_operator(made) and not is_view(made) and not _reaches_results(made, but=new):
             new.replace_all_uses_with(made, propagate_meta=False)
             program.graph.erase_node(new)
+
+
+def _give_returned_state_its_strides(program: ExportedProgram) -> None:
+    """A result that is what a buffer or an input was made to hold has the strides of that, whatever the operators gave it."""
+    placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
+    inputs = {spec.target or spec.arg.name: placeholders[spec.arg.name] for spec in program.graph_signature.input_specs}
+    output = program.graph.output_node()
+    results = list(zip(program.graph_signature.output_specs, output.args[0], strict=True))
+    returned = {result for spec, result in results if spec.kind is OutputKind.USER_OUTPUT}
+    for spec, new in results:
+        if spec.kind not in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION) or new not in returned:
+            continue
+        old = inputs[spec.target]
+        if new.meta["val"].stride() != old.meta["val"].stride() and new.meta["val"].shape == old.meta["val"].shape:
+            with program.graph.inserting_before(output):
+                copied = program.graph.call_function(torch.ops.aten.copy.default, (old, new))
+            copied.meta["val"] = old.meta["val"]
+            output.replace_input_with(new, copied)
 
 
 def _reaches_results(node: Node, but: Node) -> bool:

@@ -79,6 +79,70 @@ def test_what_addresses_the_storage_of_an_input_is_no_engines():
         assert torch.equal(ours, theirs)
 
 
+def test_a_result_has_the_strides_that_its_operator_gives_it_and_not_those_of_a_wrong_shape_rule():
+    def forward(m, x):
+        stretched = (x - x).expand(2, -1, -1, -1).unfold(0, 1, 2)
+        return torch.maximum(stretched, (x + x).transpose(0, -1)[:, -3])
+
+    model, x = Function(forward), torch.randn(4, 4, 3)
+    told = torch.export.export(model, (x,)).graph.find_nodes(op="call_function", target=torch.ops.aten.maximum.default)
+    result = compiled(model, x)(x)
+    assert told[0].meta["val"].stride()[-1] != model(x).stride()[-1], "the rule is right now: find another operator"
+    assert result.stride()[1:] == model(x).stride()[1:]
+    assert torch.equal(result, model(x))
+
+
+def test_observing_strides_draws_no_random_numbers_and_changes_no_state():
+    def forward(m, x):
+        m.norm(x)
+        return torch.rand_like(x).t() + x.t()
+
+    model, x = Function(forward), torch.randn(6, 4)
+    model.norm = nn.BatchNorm1d(4)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.manual_seed(5)
+    program = compiled(model.train(), x)
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))
+    assert program.state_dict().keys() == {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+    for state in (program.state_dict(), model.state_dict()):
+        for name, value in state.items():
+            assert torch.equal(value, before[name]), name
+
+
+def test_state_that_is_returned_keeps_its_strides():
+    def forward(m, x):
+        turned, kept = m.state.permute(0, 2, 1), m.state.to(torch.float32)
+        turned.masked_fill_(turned > x, 2)
+        return kept
+
+    model = Function(forward)
+    model.register_buffer("state", torch.arange(12.0).remainder(5).reshape(3, 2, 2))
+    x = torch.tensor(1.0)
+    program = compiled(model, x)
+    for _ in range(3):
+        got, want = program(x), model(x)
+        assert got.stride() == want.stride() == (4, 2, 1)
+        assert torch.equal(got, want)
+
+
+def test_a_copy_of_a_part_of_a_storage_is_addressed_as_eager_addresses_it():
+    def forward(m, x, y):
+        y[...] = x
+        piece = y.as_strided((3, 1), (1, 1), 1)
+        piece.ravel().add_(1)
+        return torch.where(piece > 0, piece, -piece)
+
+    model = Function(forward)
+    program = compiled(model, torch.randn(4), torch.randn(4))
+    x, storage = torch.tensor([1.0, -2.0, 3.0, -4.0]), torch.arange(7.0)
+    ours, theirs = storage.clone(), storage.clone()
+    got, want = program(x, ours[2:6]), model(x, theirs[2:6])
+    assert torch.equal(got, want), "as_strided counts from the start of the storage, of which the input is a part"
+    assert torch.equal(ours[2:6], theirs[2:6])
+
+
 def test_an_engine_that_gets_an_expanded_input_dense_views_it_as_eager_does():
     model = Function(lambda m, x: x.expand(3, -1).view(-1).sin())
     x = torch.tensor([0.5]).expand(2)
