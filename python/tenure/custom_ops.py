@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch.export import ExportedProgram
 
-_OWN = {"aten", "prim", "prims", "tenure"}
+from .node_facts import is_custom
 
 
 def libraries_of(program: ExportedProgram, named: Iterable[str]) -> list[str]:
@@ -19,7 +19,7 @@ def libraries_of(program: ExportedProgram, named: Iterable[str]) -> list[str]:
     """
     libraries = dict.fromkeys([named] if isinstance(named, str) else named)
     for node in program.graph.nodes:
-        if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in _OWN:
+        if is_custom(node):
             module = _registering_module(node.target)
             if module is not None and not any(module == name or module.startswith(f"{name}.") for name in libraries):
                 libraries[module] = None

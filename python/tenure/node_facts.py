@@ -49,6 +49,11 @@ def is_operator(node: Node) -> bool:
     return node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload)
 
 
+def is_custom(node: Node) -> bool:
+    """An operator of neither PyTorch nor Tenure."""
+    return is_operator(node) and node.target.namespace not in ("aten", "prim", "prims", "tenure")
+
+
 def is_getitem(node: Node) -> bool:
     return node.op == "call_function" and node.target is operator.getitem
 
@@ -94,7 +99,12 @@ def is_compute(node: Node) -> bool:
 
 def is_dense(node: Node) -> bool:
     """Certainly contiguous, for every size the graph allows."""
-    return _is_dense_in_order(node.meta["val"], range(node.meta["val"].dim()))
+    return is_contiguous(node.meta["val"])
+
+
+def is_contiguous(tensor: torch.Tensor) -> bool:
+    """Certainly, for every size the graph allows."""
+    return _is_dense_in_order(tensor, range(tensor.dim()))
 
 
 def memory_order(tensor: torch.Tensor) -> tuple[int, ...] | None:

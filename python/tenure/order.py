@@ -10,7 +10,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from .node_facts import drops_nothing, is_mutating, is_operator, is_part_of_view, is_view, updated_statistics, viewed
+from .node_facts import drops_nothing, is_custom, is_mutating, is_operator, is_part_of_view, is_view, updated_statistics, viewed
 
 
 def nodes_in_order(program: ExportedProgram) -> dict[Node, str]:
@@ -34,7 +34,7 @@ def _own_reason(node: Node) -> str | None:
         return "it writes into its arguments"
     if torch.Tag.nondeterministic_seeded in node.target.tags and not drops_nothing(node):
         return "it draws random numbers"
-    return None if node.target.namespace in ("aten", "prims", "tenure") else "a custom operator"
+    return "a custom operator" if is_custom(node) else None
 
 
 def _readers(node: Node) -> Iterator[Node]:

@@ -69,15 +69,15 @@ def extract_part(
     nodes: Sequence[Node],
     weights: Mapping[str, torch.Tensor],
     free: set[Node],
-    engines_only: Container[Node] = (),
+    dense_will_do: Container[Node] = (),
 ) -> Part:
     """Cuts `nodes` (in the order of the graph, closed under paths) out of `whole`, which stays as it is.
 
     `weights` are the tensors by placeholder name that become buffers of the part; `free` are nodes that follow from them and from
-    sizes, and are copied into the part where it uses them. Outputs in `engines_only`, which only engines read, leave the part dense
-    as engines take them, in whatever order PyTorch would keep them. Raises Underivable.
+    sizes, and are copied into the part where it uses them. Outputs in `dense_will_do`, whose readers take dense memory anyhow,
+    leave the part dense, in whatever order PyTorch would keep them. Raises Underivable.
     """
-    return _Extraction(whole, nodes, weights, free).part(engines_only)
+    return _Extraction(whole, nodes, weights, free).part(dense_will_do)
 
 
 def border_outputs(nodes: Sequence[Node]) -> list[Node]:
@@ -105,14 +105,14 @@ class _Extraction:
         # Placeholders go before this mark, so that inputs can be found while nodes are copied.
         self.mark = self.graph.call_function(operator.pos, (0,))
 
-    def part(self, engines_only: Container[Node]) -> Part:
+    def part(self, dense_will_do: Container[Node]) -> Part:
         for node in self.nodes:
             for arg in node.all_input_nodes:
                 if is_tensor(arg) and arg not in self.inside and arg not in self.free and arg.name not in self.weights:
                     self.take_input(arg)
         for node in self.nodes:
             self.copy(node)
-        given = [self.give_output(node, keeps_order=node not in engines_only) for node in border_outputs(self.nodes)]
+        given = [self.give_output(node, keeps_order=node not in dense_will_do) for node in border_outputs(self.nodes)]
         results = [result for result, _ in given]
         self.graph.output(tuple(results))
         self.graph.erase_node(self.mark)

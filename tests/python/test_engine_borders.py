@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torchvision
 from function_module import Function
 from torch import nn
 
@@ -49,6 +50,18 @@ def test_between_two_engines_tensors_stay_in_the_order_that_engines_take():
     permuted = [value for value in program.explain().values if value.target == "aten::permute"]
     assert len(permuted) == 1, "what amax reads; the other tensor goes from engine to engine"
     assert torch.allclose(program(x), model(x), atol=1e-5)
+
+
+def test_a_custom_operator_that_makes_dense_results_gets_a_dense_tensor():
+    model, x = net().to(memory_format=torch.channels_last), torch.randn(1, 3, 8, 8).to(memory_format=torch.channels_last)
+    boxes = [torch.tensor([[0.0, 0, 4, 4], [1, 1, 5, 6]])]
+    forward = Function(lambda m, x: torchvision.ops.roi_align(m.net(x), boxes, 2))
+    forward.net = model
+    program = compiled(forward, x)
+    for _ in range(3):
+        result = program(x)
+    assert "aten::permute" not in {value.target for value in program.explain().values}, "its kernel would copy it back"
+    assert torch.allclose(result, forward(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [4, 7])
