@@ -84,6 +84,19 @@ class CallStructure:
         )
 
 
+def _name_return_types() -> None:
+    """Names what torch.topk and its kind return, for files: PyTorch flattens these types, but has no name to write them under."""
+    for kind in torch.return_types.all_return_types:
+        entry = pytree.SUPPORTED_SERIALIZED_TYPES.get(kind)
+        if entry is not None and entry.serialized_type_name == pytree.NO_SERIALIZED_TYPE_NAME_FOUND:
+            name = f"torch.return_types.{kind.__name__}"
+            pytree.SUPPORTED_SERIALIZED_TYPES[kind] = entry._replace(serialized_type_name=name)
+            pytree.SERIALIZED_TYPE_TO_PYTHON_TYPE[name] = kind
+
+
+_name_return_types()
+
+
 def _load_spec(text: str, what: str) -> pytree.TreeSpec:
     try:
         return pytree.treespec_loads(text)

@@ -14,6 +14,7 @@
 #include "tenure/session/executor.h"
 #include "tenure/session/frame_pool.h"
 #include "tenure/session/plan_cache.h"
+#include "tenure/session/recording.h"
 
 namespace tenure {
 namespace {
@@ -125,6 +126,7 @@ PlanCache::Known Session::Impl::known_plan(const Signature& signature, const Val
 }
 
 Session::Impl::Values Session::Impl::run(const Values& inputs) {
+  refuse_recording();
   const FramePool::Lease lease(frames_);
   Frame& frame = *lease;
   describe(inputs, program_->signature_rules(), frame.signature);

@@ -12,6 +12,7 @@
 
 #include "tenure/base/error.h"
 #include "tenure/graph/text_names.h"
+#include "tenure/session/recording.h"
 
 namespace tenure {
 namespace {
@@ -108,6 +109,9 @@ class Validator {
     require(given.isTensor() && given.toTensor().defined(), "expected a tensor, got ", describe_kind(given));
     if (!value.meta) return;
     const at::Tensor& tensor = given.toTensor();
+    require(!is_wrapper(tensor),
+            "expected a tensor with memory of its own, got a wrapper (a FakeTensor, what vmap or grad pass to a ",
+            "function, or a class with __torch_dispatch__)");
     require(tensor.layout() == at::kStrided, "expected a dense (strided) tensor, got layout ", tensor.layout(),
             "; call .to_dense()");
     require(tensor.scalar_type() == value.meta->dtype, "expected dtype ", dtype_name(value.meta->dtype), ", got ",
@@ -244,7 +248,8 @@ void describe(std::span<const IValue> inputs, const SignatureRules& rules, Signa
       words.push_back(static_cast<int64_t>(tensor.scalar_type()) | static_cast<int64_t>(device.type()) << 8 |
                       static_cast<int64_t>(static_cast<uint8_t>(device.index())) << 16 |
                       static_cast<int64_t>(tensor.layout()) << 24 | tensor.dim() << 32 |
-                      static_cast<int64_t>(tensor.is_conj()) << 60 | static_cast<int64_t>(tensor.is_neg()) << 61);
+                      static_cast<int64_t>(tensor.is_conj()) << 60 | static_cast<int64_t>(tensor.is_neg()) << 61 |
+                      static_cast<int64_t>(is_wrapper(tensor)) << 62);
       if (tensor.layout() != at::kStrided) continue;
       words.insert(words.end(), tensor.sizes().begin(), tensor.sizes().end());
       words.insert(words.end(), tensor.strides().begin(), tensor.strides().end());

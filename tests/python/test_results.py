@@ -87,6 +87,21 @@ def test_single_tensors_and_flat_sequences_come_back_as_they_are(make, kind, loa
     assert_same(result, make(x))
 
 
+def test_what_topk_and_its_kind_return_keeps_its_type_also_in_a_file(tmp_path):
+    class Model(nn.Module):
+        def forward(self, x):
+            return torch.topk(x, 2), {"highest": torch.max(x, dim=0), "sorted": torch.sort(x)}
+
+    model, x = Model(), torch.randn(3, 4)
+    program = tenure.compile(model, (x,), backend="null", min_block_size=1)
+    program.save(tmp_path / "model.pt2")
+    for each in (program, tenure.load(tmp_path / "model.pt2")):
+        best, rest = each(x)
+        assert type(best) is torch.return_types.topk
+        assert torch.equal(rest["highest"].indices, x.max(dim=0).indices)
+        assert_same((best, rest), model(x))
+
+
 def test_a_result_type_that_the_process_does_not_know_is_named_and_run_still_works(load_plain, rewritten):
     x = torch.randn(3)
 
