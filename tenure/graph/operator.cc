@@ -134,6 +134,16 @@ c10::OperatorHandle find_operator(std::string_view target) {
              target.substr(0, colons), "), and name it in the load options' custom_op_libraries"));
 }
 
+void order_arguments(Node& node, const c10::OperatorHandle& op) {
+  const auto& parameters = op.schema().arguments();
+  const auto place = [&](const NamedArgument& given) {
+    return std::find_if(parameters.begin(), parameters.end(),
+                        [&](const c10::Argument& parameter) { return parameter.name() == given.name; });
+  };
+  std::stable_sort(node.inputs.begin(), node.inputs.end(),
+                   [&](const NamedArgument& a, const NamedArgument& b) { return place(a) < place(b); });
+}
+
 OperatorCall resolve_call(const Node& node) {
   OperatorCall call{find_operator(node.target), {}};
   const auto& parameters = call.op.schema().arguments();

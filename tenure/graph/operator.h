@@ -22,6 +22,9 @@ struct OperatorCall {
   std::vector<Argument> arguments;
 };
 
+/// Puts the arguments into the order of the operator's schema; those that it does not have go last, for resolve_call to name.
+void order_arguments(Node& node, const c10::OperatorHandle& op);
+
 /// Resolves the operator and matches the arguments by name. Throws Error (kNotFound, kBadFile: unknown, missing or wrongly typed
 /// argument).
 OperatorCall resolve_call(const Node& node);

@@ -95,8 +95,12 @@ AliasFacts Program::facts_of(const Node& node) const {
 void Program::decide_owners() {
   Graph& graph = file_.graph;
   std::vector<AliasFacts> facts;
-  for (const Node& node : graph.nodes)
-    with_context([&] { return concat("node ", node.name); }, [&] { facts.push_back(facts_of(node)); });
+  for (Node& node : graph.nodes)
+    with_context([&] { return concat("node ", node.name); },
+                 [&] {
+                   if (node.kind == NodeKind::kOperator) order_arguments(node, find_operator(node.target));
+                   facts.push_back(facts_of(node));
+                 });
   written_in_place_ = write_in_place(graph, facts, inputs_with_own_memory(graph, file_.weights));
   ownership_ = analyze_ownership(graph, std::move(facts));
   signature_rules_ = make_signature_rules(graph, ownership_);

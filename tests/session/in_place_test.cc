@@ -46,6 +46,28 @@ TEST(InPlace, AChainOfPiecewiseWritesGoesIntoTheStateItself) {
   EXPECT_EQ(session.stats().standing_bytes, 32) << "twice alone: nothing has the size of the cache";
 }
 
+// As files may have it that torch.export did not write.
+constexpr const char* kArgumentsInAnyOrder = R"(
+graph(%x: f32[2, 1], %pos: i64[1], %cache: f32[2, 8] = buffer "cache"):
+  %put: f32[2, 8] = aten::index_put(values=%x, indices=[None, %pos], self=%cache)
+  %row: f32[1, 8] offset (8) = aten::slice.Tensor(end=2, start=1, dim=0, self=%put)
+  %copied: f32[1, 8] = aten::copy(src=%row, self=%row)
+  %all: f32[2, 8] = aten::slice_scatter(start=1, src=%copied, end=2, dim=0, self=%put)
+  %y: f32[] = aten::sum(self=%all)
+  return (%y, buffer "cache" = %all)
+)";
+
+TEST(InPlace, TheOrderInWhichAFileGivesArgumentsMakesNoDifference) {
+  Session session(make_program(kArgumentsInAnyOrder, {{"cache", at::ones({2, 8})}}));
+  at::Tensor cache = at::ones({2, 8});
+  for (int64_t run = 0; run < 4; ++run) {
+    const at::Tensor x = at::randn({2, 1});
+    cache.narrow(1, run, 1).copy_(x);
+    expect_same(session.run({x, at::full({1}, run, at::kLong)}), {cache.sum()});
+  }
+  EXPECT_EQ(owner_of(session, "put"), "view view of cache");
+}
+
 TEST(InPlace, WhoeverReadsTheOldContentLaterKeepsItFromBeingOverwritten) {
   Session session(make_program(R"(
 graph(%x: f32[1], %pos: i64[1], %cache: f32[8] = buffer "cache"):
