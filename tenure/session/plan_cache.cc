@@ -6,6 +6,9 @@
 namespace tenure {
 namespace {
 
+constexpr int kMaxDeviations = 3;
+constexpr int kRunsThatForgive = 256;
+
 int64_t bytes_of(const Signature& signature) { return static_cast<int64_t>(signature.words.size() * sizeof(int64_t)) + 256; }
 
 }  // namespace
@@ -15,7 +18,12 @@ std::optional<PlanCache::Known> PlanCache::find(const Signature& signature) {
   const auto found = by_signature_.find(signature);
   if (found == by_signature_.end()) return std::nullopt;
   entries_.splice(entries_.begin(), entries_, found->second);
-  return found->second->known;
+  Entry& entry = entries_.front();
+  if (entry.deviations > 0 && !entry.kept && ++entry.quiet_runs > kRunsThatForgive) {
+    --entry.deviations;
+    entry.quiet_runs = 0;
+  }
+  return Known{entry.plan, entry.deviations >= kMaxDeviations};
 }
 
 PlanCache::Entry& PlanCache::touch(const Signature& signature) {
@@ -24,7 +32,7 @@ PlanCache::Entry& PlanCache::touch(const Signature& signature) {
     entries_.splice(entries_.begin(), entries_, found->second);
     return entries_.front();
   }
-  entries_.push_front({signature, {}, bytes_of(signature)});
+  entries_.push_front({.signature = signature, .plan = nullptr, .bytes = bytes_of(signature)});
   bytes_ += entries_.front().bytes;
   by_signature_.emplace(signature, entries_.begin());
   return entries_.front();
@@ -40,8 +48,8 @@ void PlanCache::set_plan(const Signature& signature, std::shared_ptr<const Plan>
   std::lock_guard lock(mutex_);
   Entry& entry = touch(signature);
   drop_plan(entry);
-  entry.known.plan = std::move(plan);
-  const int64_t added = footprint(*entry.known.plan);
+  entry.plan = std::move(plan);
+  const int64_t added = footprint(*entry.plan);
   entry.bytes += added;
   bytes_ += added;
   keep_to_budget();
@@ -57,18 +65,21 @@ void PlanCache::keep_to_budget() {
 }
 
 void PlanCache::drop_plan(Entry& entry) {
-  if (entry.known.plan == nullptr) return;
+  if (entry.plan == nullptr) return;
   bytes_ -= std::exchange(entry.bytes, bytes_of(entry.signature)) - bytes_of(entry.signature);
-  entry.known.plan = nullptr;
+  entry.plan = nullptr;
   ++version_;
 }
 
-void PlanCache::note_deviation(const Signature& signature) {
+void PlanCache::note_deviation(const Signature& signature, bool kept) {
   std::lock_guard lock(mutex_);
   const auto found = by_signature_.find(signature);
   if (found == by_signature_.end()) return;
-  ++found->second->known.deviations;
-  drop_plan(*found->second);
+  Entry& entry = *found->second;
+  ++entry.deviations;
+  entry.quiet_runs = 0;
+  entry.kept |= kept;
+  drop_plan(entry);
 }
 
 void PlanCache::drop_plans() {
@@ -83,12 +94,12 @@ uint64_t PlanCache::version() const {
 
 bool PlanCache::contains(const Plan* plan) const {
   std::lock_guard lock(mutex_);
-  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.known.plan.get() == plan; });
+  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.plan.get() == plan; });
 }
 
 int64_t PlanCache::count() const {
   std::lock_guard lock(mutex_);
-  return std::count_if(entries_.begin(), entries_.end(), [](const Entry& entry) { return entry.known.plan != nullptr; });
+  return std::count_if(entries_.begin(), entries_.end(), [](const Entry& entry) { return entry.plan != nullptr; });
 }
 
 int64_t PlanCache::bytes() const {

@@ -14,24 +14,27 @@
 namespace tenure {
 
 /// Thread-safe. The least recently used plan goes when the budget is exceeded; the one used last always stays.
+///
+/// A signature whose replays deviated three times runs without a plan. Every 256 runs forgive one deviation, so that it is tried
+/// again; but not if an operator kept memory of the arena, which each trial could cost once more.
 class PlanCache {
  public:
   /// What is known of a signature whose inputs were found valid.
   struct Known {
     std::shared_ptr<const Plan> plan;  // null until observed
-    int deviations = 0;
+    bool runs_plain = false;
   };
 
   explicit PlanCache(int64_t max_bytes) : max_bytes_(max_bytes) {}
 
-  /// Nothing if the signature was never met, or went.
+  /// For a run. Nothing if the signature was never met, or went.
   std::optional<Known> find(const Signature& signature);
   /// `signature`'s inputs are valid.
   void add(const Signature& signature);
   /// A signature that went meanwhile is added again.
   void set_plan(const Signature& signature, std::shared_ptr<const Plan> plan);
-  /// A replay deviated: the plan is dropped, so that the next run observes again.
-  void note_deviation(const Signature& signature);
+  /// A replay deviated: the plan is dropped, so that the next run observes again. `kept`: an operator kept memory of the arena.
+  void note_deviation(const Signature& signature, bool kept);
   /// The plans go; that the signatures are valid is remembered.
   void drop_plans();
 
@@ -44,8 +47,11 @@ class PlanCache {
  private:
   struct Entry {
     Signature signature;
-    Known known;
+    std::shared_ptr<const Plan> plan;
     int64_t bytes = 0;
+    int deviations = 0;  // not forgiven
+    int quiet_runs = 0;  // since the last one, or since one was forgiven
+    bool kept = false;
   };
   using Entries = std::list<Entry>;  // most recently used first
 

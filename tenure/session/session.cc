@@ -19,8 +19,6 @@
 namespace tenure {
 namespace {
 
-constexpr int kMaxDeviations = 3;  // after that many a signature is run without a plan
-
 SessionOptions checked(SessionOptions options, const Boundary& boundary) {
   check(options.max_frames > 0 && options.max_plan_bytes > 0 && options.max_output_slots > 0, ErrorCode::kInvalidArgument,
         "max_frames, max_plan_bytes and max_output_slots must be at least 1");
@@ -135,8 +133,7 @@ Session::Impl::Values Session::Impl::run(const Values& inputs) {
   // change what the file says.
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  if (!pre_allocated_outputs_.load(std::memory_order_relaxed) || known.deviations >= kMaxDeviations)
-    return run_plain(frame, inputs);
+  if (!pre_allocated_outputs_.load(std::memory_order_relaxed) || known.runs_plain) return run_plain(frame, inputs);
   if (known.plan == nullptr) return run_observing(frame, inputs);
   PreparedRun* prepared = find_prepared(frame, known.plan);
   return prepared == nullptr ? run_plain(frame, inputs) : run_replaying(frame, *prepared, inputs);
@@ -263,7 +260,7 @@ void Session::Impl::allocate_ahead(Frame& frame, const PreparedRun& prepared, in
 void Session::Impl::settle(Frame& frame, const PreparedRun& prepared, const ReplayScope& scope) {
   const bool kept = scope.outstanding() != 0;
   if (!prepared.deviated && !kept) return;
-  plans_.note_deviation(frame.signature);
+  plans_.note_deviation(frame.signature, kept);
   frame.prepared.clear();
   if (kept) frame.arena.leave_behind();
   std::lock_guard lock(mutex_);

@@ -146,6 +146,35 @@ graph(%x: f32[8]):
   EXPECT_EQ(session.stats().held_slots, 0);
 }
 
+TEST(PlannedOperator, ThatDeviatedOftenIsTriedAgainLaterAndThenStays) {
+  const OperatorSwitches switches;
+  Session session(make_program(R"(
+graph(%x: f32[8]):
+  %y: f32[8] = aten::_tenure_test_erratic(x=%x)
+  %s: f32[8] = aten::sin(self=%y)
+  return (%s)
+)"));
+  const at::Tensor x = at::randn({8});
+  const auto run = [&](int times) {
+    for (int i = 0; i < times; ++i) expect_same(session.run({x}), {at::sin(x * 2)});
+  };
+  for (int deviation = 0; deviation < 3; ++deviation) {
+    other_way = false;
+    run(2);
+    other_way = true;
+    run(1);
+  }
+  EXPECT_EQ(session.stats().deviations, 3);
+  const int64_t observed = session.stats().observing_runs;
+  run(200);
+  EXPECT_EQ(session.stats().observing_runs, observed) << "three times are enough for now";
+  EXPECT_GT(session.stats().last_run_allocations, 0);
+  run(100);
+  EXPECT_EQ(session.stats().observing_runs, observed + 1);
+  EXPECT_EQ(session.stats().deviations, 3);
+  EXPECT_EQ(session.stats().last_run_allocations, 0) << "a service that runs for months keeps its plan";
+}
+
 TEST(PlannedOperator, ADeviationDoesNotGiveTheArenaUp) {
   const OperatorSwitches switches;
   Session session(make_program(R"(
