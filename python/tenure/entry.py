@@ -96,7 +96,8 @@ def load(
 
     Args:
       path: the file. It is read whole; nothing pickled in it is ever read.
-      device: where to run; None means as exported. This build runs on "cpu".
+      device: where to run; None means as exported. The file's CUDA device, or the CPU if all of it lies there, becomes this one:
+        weights, and what operators are told, as torch.export.passes.move_to_device_pass does. Engines cannot be moved.
       trust_native_code: allow engines that are native code, and the import of whatever Python package the file names. Such a file
         can do anything that its user can, so pass it only for files that you made or trust. The engines of this build are data
         and need no trust.
@@ -105,12 +106,17 @@ def load(
       session_options: how the program runs; see tenure.program.SessionOptions.
 
     Raises Error, with the file in its context: "not found" for a missing file, operator or custom-operator library, "bad file" for
-    one that is damaged, "unsupported" for a newer format, a backend that this build lacks or another device, "engine".
+    one that is damaged, "unsupported" for a newer format, a backend that this build lacks or a device that is not here, "engine".
     """
-    if device is not None and torch.device(device).type != "cpu":
-        raise Error("unsupported", f"device {device}: this build runs on the CPU; export the model on it and pass device=None")
     libraries = [os.fspath(each) for each in custom_op_libraries]
-    return _open(path, os.fspath(path), session_options, libraries, trust_native_code)
+    return _open(path, os.fspath(path), session_options, libraries, trust_native_code, _device_name(device))
+
+
+def _device_name(device: str | torch.device | None) -> str | None:
+    try:
+        return None if device is None else str(torch.device(device))
+    except RuntimeError as error:
+        raise Error("invalid argument", f"{device!r} is no device: {str(error).splitlines()[0]}") from error
 
 
 _KNOWN_PACKAGES = {"torchvision", "torchaudio"}
@@ -122,6 +128,7 @@ def _open(
     session_options: SessionOptions | None,
     libraries: list[str],
     trusted: bool = False,
+    device: str | None = None,
 ) -> Program:
     file = StoredFile(path)
     for library in libraries:
@@ -129,7 +136,7 @@ def _open(
     for name in file.custom_op_libraries():
         if name.replace(".", "_").isidentifier():
             _import_operators(name, file.name, may_be_missing=bool(libraries), trusted=trusted)
-    native = _tenure.Program.load(path)
+    native = _tenure.Program.load(path, device=device)
     file.check_unchanged()
     return Program(native, file, shown, session_options)
 

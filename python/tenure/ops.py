@@ -53,4 +53,6 @@ def _trace(inputs: Sequence[torch.Tensor], engine: str) -> list[torch.Tensor]:
             [f"engine {engine}"],
         )
     shapes = spec.output_sizes([tuple(tensor.shape) for tensor in inputs])
-    return [inputs[0].new_empty(shape, dtype=output.dtype) for shape, output in zip(shapes, spec.outputs, strict=True)]
+    # Shapes may come from the host; results lie where the data is.
+    like = next((tensor for tensor in inputs if tensor.device.type != "cpu"), inputs[0])
+    return [like.new_empty(shape, dtype=output.dtype) for shape, output in zip(shapes, spec.outputs, strict=True)]

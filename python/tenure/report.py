@@ -58,7 +58,7 @@ class ValueExplanation:
     bytes: int | None  # of its memory; None for a view, or where the sizes are not known
     arena_offset: int | None  # bytes; standing values with a fixed size
     slot: int | None  # leased values: which of the program's slots
-    where: str  # "arena", "own buffer", "slot 0", "caller", "weight", "state", "view of x", "allocator"
+    where: str  # "arena", "arena on cuda:0", "own buffer", "slot 0", "caller", "weight", "state", "view of x", "allocator"
     first_node: int  # life: index of the node that makes it; -1 for inputs
     last_node: int  # index of the last node that uses it or a view of it
     reason: str

@@ -21,10 +21,11 @@ class PassThroughAllocator final : public c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     MemoryScope* scope = current_scope;
     if (scope != nullptr && bytes > 0) {
-      if (void* served = scope->serve(bytes)) return {served, served, &tenure_delete, c10::DeviceType::CPU};
+      if (const Served served = scope->serve(Space::kHost, bytes))
+        return {served.data, served.data, &tenure_delete, c10::DeviceType::CPU};
     }
     void* p = ordinary->raw_allocate(bytes);
-    if (scope != nullptr && bytes > 0) scope->allocated(p, bytes);
+    if (scope != nullptr && bytes > 0) scope->allocated(Space::kHost, p, bytes);
     return {p, p, &tenure_delete, c10::DeviceType::CPU};
   }
 
@@ -34,6 +35,16 @@ class PassThroughAllocator final : public c10::Allocator {
     default_copy_data(destination, source, bytes);
   }
 };
+
+void delete_in_place(void* p) {
+  if (current_scope != nullptr) current_scope->freed(p);
+}
+
+void delete_cell(void* context) {
+  Cell* const cell = static_cast<Cell*>(context);
+  if (current_scope != nullptr) current_scope->freed(cell->data());
+  cell->release();
+}
 
 }  // namespace
 
@@ -46,6 +57,17 @@ void tenure_delete(void* p) {
   }
   ordinary_delete(p);
 }
+
+c10::DataPtr as_device_pointer(Served served, c10::Device device) {
+  if (served.cell != nullptr) return {served.data, served.cell, &delete_cell, device};
+  return {served.data, served.data, &delete_in_place, device};
+}
+
+Cell* cell_of(const c10::DataPtr& memory) {
+  return memory.get_deleter() == &delete_cell ? static_cast<Cell*>(memory.get_context()) : nullptr;
+}
+
+MemoryScope* current_memory_scope() { return current_scope; }
 
 MemoryScopeGuard::MemoryScopeGuard(MemoryScope* scope) : previous_(current_scope) { current_scope = scope; }
 MemoryScopeGuard::~MemoryScopeGuard() { current_scope = previous_; }

@@ -6,7 +6,6 @@
 #include <set>
 
 #include "tenure/base/error.h"
-#include "tenure/session/region.h"
 #include "tenure/session/result_copies.h"
 #include "tenure/session/sharing.h"
 
@@ -123,7 +122,8 @@ bool Boundary::is_shared(const at::Tensor& result, ValueId value, const Register
   });
 }
 
-std::vector<c10::IValue> Boundary::results(std::span<const c10::IValue> inputs, const Registers& registers) const {
+std::vector<c10::IValue> Boundary::results(std::span<const c10::IValue> inputs, const Registers& registers,
+                                           const Arenas& arenas) const {
   std::vector<c10::IValue> results;
   ResultCopies copies;
   for (const GraphOutput& output : program_.graph().outputs) {
@@ -137,8 +137,7 @@ std::vector<c10::IValue> Boundary::results(std::span<const c10::IValue> inputs, 
     if (stored_tensor(results.back()) == nullptr) continue;
     const at::Tensor& tensor = results.back().toTensor();
     const bool of_state = !program_.is_compiled() && output.value.is_value() && is_new_state_content(output.value.value());
-    // arena_region() holds frames' arenas and the state.
-    if (arena_region().contains(tensor.storage().data()) || state_.holds(tensor) || will_change(tensor, registers) ||
+    if (arenas.contains(tensor.storage().data()) || state_.holds(tensor) || will_change(tensor, registers) ||
         (of_state && is_shared(tensor, output.value.value(), registers))) {
       copies.add(results.size() - 1, tensor, of_state);
     } else if (weight_storages_.contains(tensor.storage().unsafeGetStorageImpl())) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tenure/graph/operator.h"
+#include "tenure/session/frame.h"
 #include "tenure/session/program.h"
 #include "tenure/session/state.h"
 
@@ -40,7 +41,7 @@ class Boundary {
   /// schema says so; those that share memory share the copy's. But in a file that torch.export made functional, a result that is
   /// the new content of a buffer shares memory with no other value: nobody knows whether it is the buffer or what was copied into
   /// it.
-  std::vector<c10::IValue> results(std::span<const c10::IValue> inputs, const Registers& registers) const;
+  std::vector<c10::IValue> results(std::span<const c10::IValue> inputs, const Registers& registers, const Arenas& arenas) const;
 
   /// Copies the new content of mutated buffers and inputs to where it belongs, unless it was made there, and lets autograd know
   /// which inputs have changed. After results().

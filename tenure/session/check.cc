@@ -14,7 +14,7 @@ using Kind = Placement::Kind;
 
 OwnershipCheck::OwnershipCheck(const Program& program, const PreparedRun& prepared, Frame& frame, int64_t run)
     : program_(program), prepared_(prepared), frame_(frame), run_(run) {
-  const Arena& arena = frame.arena;
+  const Arena& arena = frame.arenas[Space::kHost];
   const size_t written = find_unpoisoned(arena.base(), arena.bytes());
   if (written < arena.bytes())
     report(nullptr, concat("byte ", written, " of the arena, where ", owner_at(arena.base() + written, -1),
@@ -25,12 +25,16 @@ OwnershipCheck::OwnershipCheck(const Program& program, const PreparedRun& prepar
     const auto& state = program.ownership().state;
     if (!input.value.valid() || !std::binary_search(state.begin(), state.end(), input.target)) continue;
     const c10::Storage& storage = prepared.registers[input.value.index].toTensor().storage();
+    if (!storage.device().is_cpu()) continue;
     char* const base = static_cast<char*>(storage.mutable_data());
     watched_.push_back({input.target, base, std::vector<char>(base, base + storage.nbytes())});
   }
 }
 
-OwnershipCheck::~OwnershipCheck() { fill_poison(frame_.arena.base(), frame_.arena.bytes()); }
+OwnershipCheck::~OwnershipCheck() {
+  const Arena& arena = frame_.arenas[Space::kHost];
+  fill_poison(arena.base(), arena.bytes());
+}
 
 void OwnershipCheck::report(const Node* node, const std::string& what) const {
   throw Error(ErrorCode::kOwnership, concat("run ", run_, ": ", node ? concat(node->name, " (", node->target, "): ") : "", what));
@@ -64,7 +68,7 @@ void OwnershipCheck::check_lives(const PreparedCall& call) const {
   const auto& requests = prepared_.plan->observation.requests;
   for_each_input(node, [&](ValueId value) {
     const at::Tensor* tensor = stored_tensor(prepared_.registers[value.index]);
-    if (tensor == nullptr || tensor->storage().nbytes() == 0 || !frame_.arena.contains(tensor->storage().data())) return;
+    if (tensor == nullptr || tensor->storage().nbytes() == 0 || !frame_.arenas.contains(tensor->storage().data())) return;
     const void* at = tensor->storage().data();
     bool lives = false;
     for (size_t r = 0; r < requests.size() && !lives; ++r)
@@ -77,7 +81,7 @@ void OwnershipCheck::keep_operands(const PreparedCall& call) {
   operands_.clear();
   for_each_input(program_.graph().nodes[static_cast<size_t>(call.node)], [&](ValueId value) {
     const at::Tensor* tensor = stored_tensor(prepared_.registers[value.index]);
-    if (tensor == nullptr || tensor->layout() != at::kStrided) return;
+    if (tensor == nullptr || tensor->layout() != at::kStrided || !tensor->device().is_cpu()) return;
     const char *begin = static_cast<const char*>(tensor->storage().data()), *end = begin + tensor->storage().nbytes();
     const auto overlaps = [&](const auto& other) { return other.begin < end && begin < other.end; };
     const bool is_watched = std::any_of(watched_.begin(), watched_.end(),
@@ -151,7 +155,9 @@ void OwnershipCheck::end_lives(int node) {
   const auto& requests = prepared_.plan->observation.requests;
   Watched& arena = watched_[0];
   const auto offset = [&](size_t r) { return static_cast<size_t>(static_cast<char*>(prepared_.addresses[r]) - arena.base); };
-  const auto in_arena = [&](size_t r) { return prepared_.plan->placements[r].kind == Kind::kArena; };
+  const auto in_arena = [&](size_t r) {
+    return prepared_.plan->placements[r].kind == Kind::kArena && requests[r].space == Space::kHost;
+  };
   std::vector<char> ended(arena.copy.size());
   for (size_t r = 0; r < requests.size(); ++r)
     if (in_arena(r) && requests[r].end_node > ended_to_ && requests[r].end_node <= node)

@@ -13,7 +13,8 @@ namespace tenure {
 /// Watches one replay of one frame: that each call reads only planned memory whose value lives, and writes only the memory of its
 /// own results, scratch and mutated operands. Memory whose value's life ends is filled with kPoison, so that a later read is no
 /// longer right by accident. Every violation is an Error(kOwnership) that names the operator, the value and the run. Costs a
-/// comparison of the whole arena, the state and the call's operands a call.
+/// comparison of the whole arena, the state and the call's operands a call. Of a device's memory only the lives are checked, not
+/// the bytes.
 class OwnershipCheck {
  public:
   /// `run` counts the session's runs. Throws if planned memory or a free slot was written since the last run.

@@ -19,16 +19,16 @@ bool is_same(const at::Tensor& made, const at::Tensor& fixed) {
 }
 
 // The plan keeps a place in the arena only for as long as the value that was observed there lives.
-bool lies_elsewhere_in_arena(const PreparedResult& result, const c10::IValue& made, const Arena& arena) {
+bool lies_elsewhere_in_arena(const PreparedResult& result, const c10::IValue& made, const Arenas& arenas) {
   const at::Tensor* tensor = stored_tensor(made);
   if (tensor == nullptr) return false;
   const void* place = tensor->storage().data();
-  return place != result.place && arena.contains(place);
+  return place != result.place && arenas.contains(place);
 }
 
-bool take_result(const PreparedResult& result, c10::IValue&& made, const Arena& arena, Registers& registers) {
+bool take_result(const PreparedResult& result, c10::IValue&& made, const Arenas& arenas, Registers& registers) {
   c10::IValue& slot = registers[result.value.index];
-  bool as_observed = !lies_elsewhere_in_arena(result, made, arena);
+  bool as_observed = !lies_elsewhere_in_arena(result, made, arenas);
   if (result.fixed) {
     if (!slot.isTensor()) return true;  // a number that the signature determines
     as_observed = made.isTensor() && made.toTensor().defined() && is_same(made.toTensor(), slot.toTensor());
@@ -39,16 +39,17 @@ bool take_result(const PreparedResult& result, c10::IValue&& made, const Arena& 
 }
 
 // True if every result is where it was observed.
-bool take_results(const Node& node, const PreparedCall& call, torch::jit::Stack& stack, const Arena& arena, Registers& registers) {
+bool take_results(const Node& node, const PreparedCall& call, torch::jit::Stack& stack, const Arenas& arenas,
+                  Registers& registers) {
   bool as_observed = true;
   for (const PreparedResult& result : call.results) {
     const size_t position = static_cast<size_t>(result.position);
     c10::IValue& item = stack[position];
     if (result.element < 0) {
-      as_observed &= take_result(result, std::move(item), arena, registers);
+      as_observed &= take_result(result, std::move(item), arenas, registers);
     } else {
       const auto elements = elements_of(node, node.outputs[position], item);
-      as_observed &= take_result(result, c10::IValue(elements[static_cast<size_t>(result.element)]), arena, registers);
+      as_observed &= take_result(result, c10::IValue(elements[static_cast<size_t>(result.element)]), arenas, registers);
     }
   }
   return as_observed;
@@ -72,8 +73,8 @@ void run_scalar(const Node& node, const PreparedCall& call, torch::jit::Stack& s
 }
 
 // Fixed outputs are bound where consumers expect them; the others are requested, in the order in which they were observed.
-void run_engine(const Node& node, const PreparedCall& call, EngineContext& context, ReplayScope& scope, torch::jit::Stack& stack,
-                const Registers& registers) {
+void run_engine(const Node& node, const ResolvedNode& resolved, const PreparedCall& call, EngineContext& context,
+                ReplayScope& scope, torch::jit::Stack& stack, const Registers& registers) {
   const std::vector<at::Tensor> inputs = engine_inputs(node, registers);
   for (size_t i = 0; i < inputs.size(); ++i) context.bind_input(i, inputs[i]);
   std::vector<at::Tensor> outputs(node.outputs.size());
@@ -86,7 +87,7 @@ void run_engine(const Node& node, const PreparedCall& call, EngineContext& conte
     } else if (outputs[i].defined()) {
       scope.skip();
     } else {
-      outputs[i] = at::empty(call.engine->output_sizes(i, inputs), binding.dtype);
+      outputs[i] = at::empty(call.engine->output_sizes(i, inputs), resolved.output_options[i]);
     }
     context.bind_output(i, outputs[i]);
   }
@@ -108,50 +109,57 @@ void ReplayScope::enter(const PreparedCall& call) {
 
 void ReplayScope::enter_results() { in_results_ = inside_ = true; }
 
-void* ReplayScope::serve(size_t bytes) {
-  if (!inside_) return nullptr;
-  if (in_results_) return cells_.pool(cells_.results_node(), result_copies_++, CellUse::kSlot).acquire(bytes, max_cells_);
-  if (!call_->varies) return serve_planned(bytes);
+namespace {
+
+Served in_cell(Cell* cell) { return cell != nullptr ? Served{cell->data(), cell} : Served{}; }
+
+}  // namespace
+
+Served ReplayScope::serve(Space space, size_t bytes) {
+  if (!inside_) return {};
+  if (in_results_)
+    return in_cell(cells_.pool(cells_.results_node(), result_copies_[space]++, CellUse::kSlot, space).acquire(bytes, max_cells_));
+  if (!call_->varies) return serve_planned(space, bytes);
   const bool leaves = next_ < call_->requests && placement(next_).kind == Placement::Kind::kSlot;
-  return serve_cell(bytes, leaves ? CellUse::kSlot : CellUse::kOwn);
+  return serve_cell(space, bytes, leaves ? CellUse::kSlot : CellUse::kOwn);
 }
 
 const Placement& ReplayScope::placement(int request) const {
   return run_.plan->placements[static_cast<size_t>(call_->first_request + request)];
 }
 
-void* ReplayScope::serve_planned(size_t bytes) {
-  if (strayed_ || next_ >= call_->requests) return nullptr;
+Served ReplayScope::serve_planned(Space space, size_t bytes) {
+  if (strayed_ || next_ >= call_->requests) return {};
   const size_t r = static_cast<size_t>(call_->first_request + next_);
   const Request& request = run_.plan->observation.requests[r];
-  if (request.bytes != static_cast<plan::Bytes>(bytes) || request.freed_before != freed_scratch_) {
+  if (request.bytes != static_cast<plan::Bytes>(bytes) || request.space != space || request.freed_before != freed_scratch_) {
     // The order of requests is no longer the observed one: the rest of the call could be given memory that is still in use.
     strayed_ = true;
-    return nullptr;
+    return {};
   }
   switch (run_.plan->placements[r].kind) {
     case Placement::Kind::kArena: ++outstanding_; [[fallthrough]];
-    case Placement::Kind::kState: return note(run_.addresses[r]);
-    case Placement::Kind::kSlot: return serve_cell(bytes, CellUse::kSlot);
-    case Placement::Kind::kOwn: return serve_cell(bytes, CellUse::kOwn);
-    case Placement::Kind::kOrdinary: return note(nullptr);
+    case Placement::Kind::kState: return note({run_.addresses[r]});
+    case Placement::Kind::kSlot: return serve_cell(space, bytes, CellUse::kSlot);
+    case Placement::Kind::kOwn: return serve_cell(space, bytes, CellUse::kOwn);
+    case Placement::Kind::kOrdinary: return note({});
   }
-  return nullptr;
+  return {};
 }
 
-void* ReplayScope::serve_cell(size_t bytes, CellUse use) {
-  if (next_ >= kMaxCellsOfNode) return nullptr;
-  return note(cells_.pool(call_->node, next_, use).acquire(bytes, max_cells_));
+Served ReplayScope::serve_cell(Space space, size_t bytes, CellUse use) {
+  if (next_ >= kMaxCellsOfNode) return {};
+  return note(in_cell(cells_.pool(call_->node, next_, use, space).acquire(bytes, max_cells_)));
 }
 
-void* ReplayScope::note(void* served) {
-  served_.push_back(served);
+Served ReplayScope::note(Served served) {
+  served_.push_back(served.data);
   ++next_;
   return served;
 }
 
 void ReplayScope::freed(void* p) {
-  outstanding_ -= arena_.contains(p);
+  outstanding_ -= arenas_.contains(p);
   if (!inside_ || in_results_ || call_->varies) return;
   // The last request that was served there is the one that lives there.
   for (int i = std::min(next_, call_->requests) - 1; i >= 0; --i) {
@@ -175,11 +183,12 @@ size_t run_prepared(const Program& program, PreparedRun& run, Frame& frame, Repl
         case NodeKind::kOperator: run_operator(call, stack, run.registers); break;
         case NodeKind::kScalar: run_scalar(node, call, stack, run.registers); break;
         case NodeKind::kEngine:
-          run_engine(node, call, context_of(program.nodes()[index], index, frame.contexts), scope, stack, run.registers);
+          run_engine(node, program.nodes()[index], call, context_of(program.nodes()[index], index, frame.contexts), scope, stack,
+                     run.registers);
           break;
       }
       scope.leave();
-      run.deviated = !take_results(node, call, stack, frame.arena, run.registers);
+      run.deviated = !take_results(node, call, stack, frame.arenas, run.registers);
     } catch (Error& error) {
       throw error.add_context(concat("node ", node.name, " (", node.target, ")"));
     }

@@ -14,7 +14,7 @@ namespace tenure {
 class ReplayScope final : public CountingScope {
  public:
   ReplayScope(const PreparedRun& run, Frame& frame, int max_cells)
-      : run_(run), arena_(frame.arena), cells_(frame.cells), max_cells_(static_cast<size_t>(max_cells)) {}
+      : run_(run), arenas_(frame.arenas), cells_(frame.cells), max_cells_(static_cast<size_t>(max_cells)) {}
 
   /// The requests that follow are those of `call`.
   void enter(const PreparedCall& call);
@@ -27,22 +27,24 @@ class ReplayScope final : public CountingScope {
   void leave() { inside_ = false; }
   /// The requests that follow, up to leave(), are copies of results: slots serve them.
   void enter_results();
-  int result_copies() const { return result_copies_; }
-  /// Arena memory handed out and not freed on this thread. Not 0 after a run whose registers are empty: an operator keeps memory
-  /// that it did not keep when observed.
+  /// Those made so far in the host's memory and in the device's.
+  const BySpace<int>& result_copies() const { return result_copies_; }
+  /// Arena memory handed out and not freed on this thread, or used on a stream that the run knows nothing of. Not 0 after a run
+  /// whose registers are empty: an operator keeps memory that it did not keep when observed.
   int64_t outstanding() const { return outstanding_; }
 
-  void* serve(size_t bytes) override;
+  Served serve(Space space, size_t bytes) override;
   void freed(void* p) override;
+  void used_on_other_stream(void* p) override { outstanding_ += arenas_.contains(p); }
 
  private:
-  void* serve_planned(size_t bytes);
-  void* serve_cell(size_t bytes, CellUse use);
-  void* note(void* served);
+  Served serve_planned(Space space, size_t bytes);
+  Served serve_cell(Space space, size_t bytes, CellUse use);
+  Served note(Served served);
   const Placement& placement(int request) const;
 
   const PreparedRun& run_;
-  const Arena& arena_;
+  const Arenas& arenas_;
   Cells& cells_;
   const size_t max_cells_;
   const PreparedCall* call_ = nullptr;
@@ -51,7 +53,7 @@ class ReplayScope final : public CountingScope {
   uint64_t freed_scratch_ = 0;  // of the call so far: as Request::freed_before
   bool inside_ = false;
   bool in_results_ = false;
-  int result_copies_ = 0;
+  BySpace<int> result_copies_;
   bool strayed_ = false;  // the call asked for something else than observed
   int64_t outstanding_ = 0;
 };

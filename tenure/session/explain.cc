@@ -13,12 +13,16 @@ namespace {
 
 using Origin = ValueRecord::Origin;
 
-std::string place_of(const Program& program, const Owner& owner) {
+// Each device has an arena of its own.
+std::string arena_on(c10::Device device) { return device.is_cpu() ? "arena" : concat("arena on ", device); }
+
+std::string place_of(const Program& program, const Value& value, const Owner& owner) {
   switch (owner.ownership) {
     case Ownership::kBorrowed:
       return owner.reason.starts_with("input") ? "caller" : owner.reason.starts_with("state") ? "state" : "weight";
     case Ownership::kView: return concat("view of ", program.graph().value(owner.viewed).name);
-    case Ownership::kStanding: return owner.data_dependent ? "own buffer" : "arena";
+    case Ownership::kStanding:
+      return owner.data_dependent ? "own buffer" : arena_on(value.meta ? value.meta->device : c10::Device(c10::kCPU));
     case Ownership::kLeased: return "slot";
     case Ownership::kFresh: return "allocator";
   }
@@ -55,24 +59,24 @@ void check_sizes(const Graph& graph, const Sizes& sizes) {
   }
 }
 
-// Where the standing values would lie if operators took no scratch. Nothing if the size of one is not in the file, or their sum is
-// more than any memory.
-void lay_out(Explanation& explanation) {
+// Where the standing values would lie in one arena if operators took no scratch; its bytes. Nothing if the size of one is not in
+// the file, or their sum is more than any memory.
+std::optional<int64_t> lay_out(Explanation& explanation, const std::string& arena) {
   std::vector<plan::Buffer> buffers;
   std::vector<ValueExplanation*> entries;
   int64_t total = 0;
   for (ValueExplanation& entry : explanation.values) {
-    if (entry.ownership != Ownership::kStanding || entry.where != "arena") continue;
-    if (!entry.bytes) return;
+    if (entry.ownership != Ownership::kStanding || entry.where != arena) continue;
+    if (!entry.bytes) return std::nullopt;
     if (*entry.bytes == 0) continue;
     if (__builtin_add_overflow(total, *entry.bytes, &total) || __builtin_add_overflow(total, plan::Buffer{}.alignment, &total))
-      return;
+      return std::nullopt;
     buffers.push_back({.begin = entry.first_node, .end = std::max(entry.last_node, entry.first_node) + 1, .size = *entry.bytes});
     entries.push_back(&entry);
   }
   const plan::Layout layout = plan::greedy_by_size(buffers);
   for (size_t i = 0; i < entries.size(); ++i) entries[i]->arena_offset = layout.offsets[i];
-  explanation.arena_bytes = layout.arena_size;
+  return layout.arena_size;
 }
 
 Explanation from_file(const Program& program, const Sizes& sizes) {
@@ -93,7 +97,7 @@ Explanation from_file(const Program& program, const Sizes& sizes) {
     }
     entry.last_node = program.ownership().last_use[v];
     entry.ownership = owner.ownership;
-    entry.where = place_of(program, owner);
+    entry.where = place_of(program, value, owner);
     entry.reason = owner.reason;
     if (owner.ownership != Ownership::kView) entry.bytes = bytes_for(value, sizes);
     if (owner.ownership == Ownership::kLeased) {
@@ -114,7 +118,7 @@ class Refinement {
 
   void apply(Explanation& explanation) {
     explanation.signature = plan_.observation.signature;
-    explanation.arena_bytes = plan_.arena_bytes;
+    explanation.arena_bytes = plan_.arena_bytes[Space::kHost] + plan_.arena_bytes[Space::kDevice];
     size_t at = 0;
     for (size_t v = 0; v < graph_.values.size(); ++v)
       if (graph_.values[v].kind == ValueKind::kTensor) refine(explanation.values[at++], ValueId(v));
@@ -244,7 +248,7 @@ class Refinement {
     entry.last_node = request.end_node;
     switch (placement.kind) {
       case Placement::Kind::kArena:
-        set(entry, Ownership::kStanding, "arena", copied + inside(value, request));
+        set(entry, Ownership::kStanding, arena_on(record(value).device), copied + inside(value, request));
         entry.arena_offset = placement.offset;
         break;
       case Placement::Kind::kOwn:
@@ -300,7 +304,10 @@ Explanation explain(const Program& program, const Plan* plan, const std::map<std
   check_sizes(program.graph(), sizes);
   Explanation explanation = from_file(program, sizes);
   if (plan == nullptr) {
-    lay_out(explanation);
+    explanation.arena_bytes = lay_out(explanation, arena_on(c10::kCPU));
+    const std::optional<int64_t> there =
+        program.accelerator() ? lay_out(explanation, arena_on(*program.accelerator())) : std::optional<int64_t>(0);
+    explanation.arena_bytes = explanation.arena_bytes && there ? std::optional(*explanation.arena_bytes + *there) : std::nullopt;
   } else {
     Refinement(program, *plan).apply(explanation);
   }

@@ -13,10 +13,12 @@ namespace tenure {
 /// Makes up to `max_frames` frames, when they are needed. Thread-safe.
 class FramePool {
  public:
-  FramePool(size_t nodes, int max_frames, SharedLedger ledger)
-      : nodes_(nodes), max_frames_(static_cast<size_t>(max_frames)), ledger_(std::move(ledger)) {}
+  /// `device`: the program's accelerator; the CPU if it has none.
+  FramePool(size_t nodes, int max_frames, SharedLedger ledger, c10::Device device)
+      : nodes_(nodes), max_frames_(static_cast<size_t>(max_frames)), ledger_(std::move(ledger)), device_(device) {}
 
-  /// Holds a frame for the life of one run.
+  /// Holds a frame for the life of one run. On a device the run is on the thread's current stream and comes after the frame's run
+  /// before.
   class Lease {
    public:
     /// Waits until a frame is free. Throws Error(kInvalidArgument) if that would be for ever: this thread itself holds a frame of
@@ -38,11 +40,13 @@ class FramePool {
   size_t count() const;
 
  private:
-  Frame* acquire(bool may_wait);
+  Frame* acquire(bool may_wait, std::optional<c10::Stream> stream);
+  Frame* take_idle(std::optional<c10::Stream> stream);
   void release(Frame* frame);
 
   const size_t nodes_, max_frames_;
   const SharedLedger ledger_;
+  const c10::Device device_;
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable released_;
   std::vector<std::unique_ptr<Frame>> frames_;

@@ -10,13 +10,14 @@
 namespace tenure {
 namespace {
 
-void interpret_engine(const Node& node, const Engine& engine, EngineContext& context, Registers& registers) {
+void interpret_engine(const Node& node, const ResolvedNode& resolved, EngineContext& context, Registers& registers) {
+  const Engine& engine = *resolved.engine;
   const std::vector<at::Tensor> inputs = engine_inputs(node, registers);
   for (size_t i = 0; i < inputs.size(); ++i) context.bind_input(i, inputs[i]);
   std::vector<at::Tensor> outputs;  // also those that nobody reads: the engine writes them
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     const std::optional<size_t> aliased = engine.spec().outputs[i].aliases_input;
-    outputs.push_back(aliased ? inputs[*aliased] : at::empty(engine.output_sizes(i, inputs), engine.spec().outputs[i].dtype));
+    outputs.push_back(aliased ? inputs[*aliased] : at::empty(engine.output_sizes(i, inputs), resolved.output_options[i]));
     context.bind_output(i, outputs.back());
   }
   context.enqueue();
@@ -79,7 +80,7 @@ void interpret_node(const Program& program, size_t index, EngineContexts& contex
                    case NodeKind::kOperator: interpret(node, *resolved.call, registers); break;
                    case NodeKind::kScalar: interpret(node, resolved.scalar, registers); break;
                    case NodeKind::kEngine:
-                     interpret_engine(node, *resolved.engine, context_of(resolved, index, contexts), registers);
+                     interpret_engine(node, resolved, context_of(resolved, index, contexts), registers);
                      break;
                  }
                });

@@ -16,7 +16,7 @@ bool is_plain(const at::Tensor& tensor) {
   if (!tensor.defined() || !tensor.has_storage()) return false;
   const c10::DispatchKeySet autograd = c10::autograd_dispatch_keyset | c10::autocast_dispatch_keyset;
   const c10::DispatchKeySet keys = tensor.key_set() - autograd - c10::DispatchKeySet(c10::DispatchKey::ADInplaceOrView);
-  return keys == c10::DispatchKeySet(c10::DispatchKey::CPU);
+  return keys == c10::DispatchKeySet(c10::DispatchKey::CPU) || keys == c10::DispatchKeySet(c10::DispatchKey::CUDA);
 }
 
 }  // namespace
@@ -70,12 +70,13 @@ void Observer::leave_node(const Registers& registers) {
   node_ = -1;
 }
 
-void Observer::allocated(void* p, size_t bytes) {
-  CountingScope::allocated(p, bytes);
+void Observer::allocated(Space space, void* p, size_t bytes) {
+  CountingScope::allocated(space, p, bytes);
   if (node_ < 0) return;
   live_[p] = static_cast<int>(observation_.requests.size());
   Request request;
   request.node = node_;
+  request.space = space;
   request.end_node = static_cast<int>(observation_.of_node.size());
   request.bytes = static_cast<plan::Bytes>(bytes);
   request.begin = clock_++;
@@ -94,6 +95,11 @@ void Observer::freed(void* p) {
   live_.erase(found);
 }
 
+void Observer::used_on_other_stream(void* p) {
+  if (const auto found = live_.find(p); found != live_.end())
+    observation_.requests[static_cast<size_t>(found->second)].other_stream = true;
+}
+
 void Observer::record(ValueId value, const c10::IValue& content) {
   ValueRecord& record = observation_.values[value.index];
   if (!content.isTensor()) {
@@ -109,6 +115,7 @@ void Observer::record(ValueId value, const c10::IValue& content) {
   record.strides = tensor.strides().vec();
   record.storage_offset = tensor.storage_offset();
   record.dtype = tensor.scalar_type();
+  record.device = tensor.device();
   const c10::Storage& storage = tensor.storage();
   if (const auto found = borrowed_.find(storage.unsafeGetStorageImpl()); found != borrowed_.end()) {
     std::tie(record.origin, record.input) = found->second;

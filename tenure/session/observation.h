@@ -19,6 +19,7 @@ namespace tenure {
 /// One request for memory that an operator (or the session, for an engine's output) made on the running thread.
 struct Request {
   int node = 0;
+  Space space = Space::kHost;
   plan::Bytes bytes = 0;
   plan::Time begin = 0;
   plan::Time end = -1;  // when it was freed on the running thread within the run; -1 if it was not
@@ -27,6 +28,7 @@ struct Request {
   bool scratch = false;       // freed before its node was done
   uint64_t freed_before = 0;  // which scratch of the node had been freed when the request came: the sum of their free_mark()s
   bool returned = false;      // memory of a user output
+  bool other_stream = false;  // an operator used it on another stream than the run's
 };
 
 /// Stands for the n-th request of a node in Request::freed_before: sums of different requests differ but for an unlikely accident.
@@ -57,7 +59,9 @@ struct ValueRecord {
   std::vector<int64_t> sizes, strides;  // in elements
   int64_t storage_offset = 0;           // in elements
   at::ScalarType dtype = at::kFloat;
-  /// A dense CPU tensor and nothing more (conjugated, quantized): these sizes over that memory are the same value.
+  at::Device device = at::kCPU;
+  /// A dense tensor of the CPU or of CUDA and nothing more (conjugated, quantized): these sizes over that memory are the same
+  /// value.
   bool plain = true;
 };
 
@@ -85,8 +89,10 @@ class Observer final : public CountingScope {
   /// After all registers were emptied: `outputs` are what leaves to the caller.
   Observation finish(const std::vector<c10::IValue>& outputs, std::string signature);
 
-  void allocated(void* p, size_t bytes) override;
+  void allocated(Space space, void* p, size_t bytes) override;
   void freed(void* p) override;
+  bool watches_frees() const override { return true; }
+  void used_on_other_stream(void* p) override;
 
  private:
   using Origin = ValueRecord::Origin;

@@ -17,6 +17,9 @@ namespace {
 
 using Origin = ValueRecord::Origin;
 
+// As PyTorch's allocators align tensors, for kernels and libraries that rely on it.
+constexpr BySpace<plan::Bytes> kAlignment{{64, 512}};
+
 // Whether the node makes a view and also reads a tensor that it is no view of.
 bool views_by_content(const Graph& graph, const Node& node, const AliasFacts& facts) {
   std::vector<ValueId> aliased;
@@ -38,7 +41,7 @@ class Planning {
   std::shared_ptr<const Plan> run() {
     find_varying_nodes();
     place_requests();
-    lay_out_arena();
+    for (const Space space : BySpace<int>::kSpaces) lay_out_arena(space);
     plan_->modes.assign(graph_.values.size(), ValueMode::kRegister);
     size_t user = 0;
     for (const GraphInput& input : graph_.inputs) {
@@ -87,7 +90,7 @@ class Planning {
         kind = Placement::Kind::kSlot;
       } else if (requests[r].end < 0 && !varies) {
         kind = Placement::Kind::kOrdinary;
-      } else if (varies || may_be_kept[r]) {
+      } else if (varies || may_be_kept[r] || requests[r].other_stream) {
         kind = Placement::Kind::kOwn;
       }
       plan_->placements.push_back({kind, 0, {}});
@@ -153,20 +156,20 @@ class Planning {
     return false;
   }
 
-  void lay_out_arena() {
+  void lay_out_arena(Space space) {
     std::vector<plan::Buffer> buffers;
     std::vector<size_t> request_of;
     for (size_t r = 0; r < plan_->placements.size(); ++r) {
-      if (plan_->placements[r].kind != Placement::Kind::kArena) continue;
       const Request& request = plan_->observation.requests[r];
-      buffers.push_back({.begin = request.begin, .end = request.end, .size = request.bytes});
+      if (plan_->placements[r].kind != Placement::Kind::kArena || request.space != space) continue;
+      buffers.push_back({.begin = request.begin, .end = request.end, .size = request.bytes, .alignment = kAlignment[space]});
       request_of.push_back(r);
     }
     const plan::Layout layout = plan::greedy_by_size(buffers);
     const auto violation = plan::find_violation(buffers, layout);
     check(!violation, ErrorCode::kInternal, "the memory plan is wrong: ", violation.value_or(""));
     for (size_t b = 0; b < buffers.size(); ++b) plan_->placements[request_of[b]].offset = layout.offsets[b];
-    plan_->arena_bytes = layout.arena_size;
+    plan_->arena_bytes[space] = layout.arena_size;
   }
 
   bool all_inputs_fixed(const Node& node) const {

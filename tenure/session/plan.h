@@ -18,7 +18,7 @@ struct Placement {
   enum class Kind {
     kArena,     // at `offset`: it was freed in the run it was made in, and nothing of it reaches the caller
     kSlot,      // in a cell: it leaves, or may leave, to the caller
-    kOwn,       // in a cell: stays, but its size depends on data, or a custom operator might keep it
+    kOwn,       // in a cell: stays, but its size depends on data, or a custom operator or another stream might keep it
     kState,     // where the state `state` lies: it is its new content
     kOrdinary,  // by the ordinary allocator: it outlived its run when observed, so its life cannot be foreseen
   };
@@ -41,7 +41,7 @@ struct Plan {
   std::vector<Placement> placements;  // by request
   std::vector<ValueMode> modes;       // by value
   std::vector<bool> varies;           // by node: what it allocates depends on data
-  plan::Bytes arena_bytes = 0;
+  BySpace<plan::Bytes> arena_bytes;
 };
 
 /// Decides from what was seen. Pure but for reading the engines' ownership switches. Throws Error(kInternal) if the layout fails

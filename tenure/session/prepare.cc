@@ -1,7 +1,9 @@
 #include "tenure/session/prepare.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/CPUAllocator.h>
+#include <c10/core/Allocator.h>
+
+#include "tenure/session/frame.h"
 
 namespace tenure {
 namespace {
@@ -12,7 +14,8 @@ using Origin = ValueRecord::Origin;
 void leave_alone(void*) {}
 
 at::Tensor tensor_over(const c10::Storage& storage, const ValueRecord& seen) {
-  at::Tensor tensor = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(storage), c10::DispatchKeySet(c10::DispatchKey::CPU),
+  const c10::DispatchKey key = seen.device.is_cpu() ? c10::DispatchKey::CPU : c10::DispatchKey::CUDA;
+  at::Tensor tensor = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(storage), c10::DispatchKeySet(key),
                                                                c10::scalarTypeToTypeMeta(seen.dtype));
   tensor.unsafeGetTensorImpl()->set_sizes_and_strides(seen.sizes, seen.strides, seen.storage_offset);
   return tensor;
@@ -25,11 +28,11 @@ bool keeps_scratch_in_lists(const Node& node) { return node.target.starts_with("
 /// Builds one PreparedRun.
 class Preparation {
  public:
-  Preparation(const Program& program, std::shared_ptr<const Plan> plan, char* arena, const Registers& weights)
+  Preparation(const Program& program, std::shared_ptr<const Plan> plan, const Arenas& arenas, const Registers& weights)
       : program_(program), graph_(program.graph()), run_(std::make_unique<PreparedRun>()) {
     run_->plan = std::move(plan);
     run_->registers = weights;
-    place_requests(arena, weights);
+    place_requests(arenas, weights);
     make_fixed_values();
   }
 
@@ -47,7 +50,7 @@ class Preparation {
  private:
   bool is_fixed(ValueId value) const { return run_->plan->modes[value.index] == ValueMode::kFixed; }
 
-  void place_requests(char* arena, const Registers& weights) {
+  void place_requests(const Arenas& arenas, const Registers& weights) {
     const auto& requests = run_->plan->observation.requests;
     run_->addresses.assign(requests.size(), nullptr);
     storages_.resize(requests.size());
@@ -55,14 +58,17 @@ class Preparation {
       const Placement& placement = run_->plan->placements[r];
       if (placement.kind == Placement::Kind::kSlot) {
         const int node = requests[r].node;
-        run_->slots.emplace_back(node, static_cast<int>(r) - run_->plan->observation.of_node[static_cast<size_t>(node)].first);
+        const int first = run_->plan->observation.of_node[static_cast<size_t>(node)].first;
+        run_->slots.push_back({node, static_cast<int>(r) - first, requests[r].space});
       }
       if (!placement.is_fixed()) continue;
       const bool in_arena = placement.kind == Placement::Kind::kArena;
-      void* address = in_arena ? arena + placement.offset : weights[placement.state.index].toTensor().data_ptr();
+      void* address =
+          in_arena ? arenas[requests[r].space].base() + placement.offset : weights[placement.state.index].toTensor().data_ptr();
+      const c10::Device device = requests[r].space == Space::kHost ? c10::Device(c10::kCPU) : *program_.accelerator();
       run_->addresses[r] = address;
       storages_[r] = c10::Storage(c10::Storage::use_byte_size_t(), static_cast<size_t>(requests[r].bytes),
-                                  c10::DataPtr(address, address, &leave_alone, c10::DeviceType::CPU), c10::GetCPUAllocator(),
+                                  c10::DataPtr(address, address, &leave_alone, device), c10::GetAllocator(device.type()),
                                   /*resizable=*/true);
     }
   }
@@ -140,9 +146,9 @@ class Preparation {
 
 }  // namespace
 
-std::unique_ptr<PreparedRun> prepare(const Program& program, std::shared_ptr<const Plan> plan, char* arena,
+std::unique_ptr<PreparedRun> prepare(const Program& program, std::shared_ptr<const Plan> plan, const Arenas& arenas,
                                      const Registers& weights, const std::vector<std::vector<ValueId>>& release_after) {
-  return Preparation(program, std::move(plan), arena, weights).run(release_after);
+  return Preparation(program, std::move(plan), arenas, weights).run(release_after);
 }
 
 }  // namespace tenure

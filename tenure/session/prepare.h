@@ -13,6 +13,7 @@
 namespace tenure {
 
 struct Frame;
+class Arenas;
 
 /// A result of a call: where it is on the stack, and whether it must be the fixed tensor that consumers already hold.
 struct PreparedResult {
@@ -38,15 +39,22 @@ struct PreparedCall {
   int first_request = 0, requests = 0;  // in the plan
 };
 
-/// A plan bound to one frame's arena. Used by the frame's thread only.
+/// A request that is placed in a slot: the `ordinal`-th of its node.
+struct SlotRequest {
+  int node = 0;
+  int ordinal = 0;
+  Space space = Space::kHost;
+};
+
+/// A plan bound to one frame's arenas. Used by the frame's thread only.
 struct PreparedRun {
   std::shared_ptr<const Plan> plan;
   Registers registers;  // fixed values stay in it; the others come and go in each run
   std::vector<PreparedCall> calls;
-  std::vector<void*> addresses;            // by request: where it is served, if that is the same in every run
-  std::vector<ValueId> varying;            // values in ValueMode::kRegister but for weights
-  std::vector<std::pair<int, int>> slots;  // node and order of the requests that are placed in slots
-  bool deviated = false;                   // registers hold what the plan does not know: not to be run again
+  std::vector<void*> addresses;  // by request: where it is served, if that is the same in every run
+  std::vector<ValueId> varying;  // values in ValueMode::kRegister but for weights
+  std::vector<SlotRequest> slots;
+  bool deviated = false;  // registers hold what the plan does not know: not to be run again
 };
 
 /// Empties the registers that a run filled, at its end, however it ends: all of them after a deviation.
@@ -64,9 +72,9 @@ class RegisterCleaner {
   PreparedRun& run_;
 };
 
-/// Builds tensors over the frame's arena (which is at least plan->arena_bytes large) and the calls that use them. `weights` holds
-/// the graph's inputs other than the user's. All storages refer to the arena without owning it.
-std::unique_ptr<PreparedRun> prepare(const Program& program, std::shared_ptr<const Plan> plan, char* arena,
+/// Builds tensors over the frame's arenas (which are at least plan->arena_bytes large) and the calls that use them. `weights` holds
+/// the graph's inputs other than the user's. All storages refer to the arenas without owning it.
+std::unique_ptr<PreparedRun> prepare(const Program& program, std::shared_ptr<const Plan> plan, const Arenas& arenas,
                                      const Registers& weights, const std::vector<std::vector<ValueId>>& release_after);
 
 }  // namespace tenure

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <set>
 
+#include "tenure/archive/devices.h"
 #include "tenure/base/error.h"
 #include "tenure/engine/registry.h"
 #include "tenure/ownership/in_place.h"
+#include "tenure/session/cuda/cuda.h"
 #include "tenure/session/sharing.h"
 
 namespace tenure {
@@ -61,21 +63,33 @@ void tell_escapes(const Graph& graph, const Node& node, const OwnershipTable& ta
 
 std::shared_ptr<const Program> Program::load(const std::string& path, const LoadOptions& options) {
   open_libraries(options.custom_op_libraries);
-  return make(read_archive(path), path);
+  return make(read_archive(path), path, options.device);
 }
 
-std::shared_ptr<const Program> Program::make(ProgramFile file, const std::string& name) {
+std::shared_ptr<const Program> Program::make(ProgramFile file, const std::string& name, std::optional<c10::Device> device) {
   return with_context([&] { return concat("file ", name); },
                       [&] {
                         std::shared_ptr<Program> program(new Program);
                         program->path_ = name;
                         program->file_ = std::move(file);
                         verify(program->file_.graph);
+                        if (device) program->move_to(*device);
+                        program->accelerator_ = find_accelerator(program->file_.graph);
+                        if (program->accelerator_) cuda::install_allocator();
+                        place_weights(program->file_);
                         program->load_engines();
                         program->decide_owners();
                         program->resolve_nodes();
                         return std::shared_ptr<const Program>(std::move(program));
                       });
+}
+
+void Program::move_to(c10::Device device) {
+  const c10::Device from = find_accelerator(file_.graph).value_or(c10::kCPU);
+  move_to_device(file_.graph, device);
+  const bool moves = find_accelerator(file_.graph).value_or(c10::kCPU) != from;
+  check(!moves || file_.engines.empty(), ErrorCode::kUnsupported, "the program has engines, which were compiled for ", from,
+        ": it cannot run on ", device, "; compile the model for that device");
 }
 
 void Program::load_engines() {
@@ -116,11 +130,25 @@ void Program::resolve_nodes() {
                    switch (node.kind) {
                      case NodeKind::kOperator: nodes_[i].call.emplace(resolve_call(node)); break;
                      case NodeKind::kScalar: nodes_[i].scalar = find_scalar_function(node.target, node.inputs.size()); break;
-                     case NodeKind::kEngine: nodes_[i].engine = find_engine(node); break;
+                     case NodeKind::kEngine:
+                       nodes_[i].engine = find_engine(node);
+                       nodes_[i].output_options = output_options(node, nodes_[i].engine->spec());
+                       break;
                    }
                  });
     if (nodes_[i].engine) tell_escapes(graph, node, ownership_, *nodes_[i].engine);
   }
+}
+
+std::vector<at::TensorOptions> Program::output_options(const Node& node, const EngineSpec& spec) const {
+  std::vector<at::TensorOptions> options;
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    const std::vector<ValueId>& values = node.outputs[i].values;
+    const bool is_told = !values.empty() && values[0].valid() && graph().value(values[0]).meta;
+    const c10::Device device = is_told ? graph().value(values[0]).meta->device : accelerator_.value_or(c10::kCPU);
+    options.push_back(at::TensorOptions().dtype(spec.outputs[i].dtype).device(device));
+  }
+  return options;
 }
 
 bool Program::is_written_in_place(ValueId input) const {

@@ -21,25 +21,29 @@
 namespace tenure {
 
 struct LoadOptions {
+  /// Where to run. The file's accelerator, or its CPU if it has none, becomes this device; nothing: as the file says.
+  std::optional<c10::Device> device = std::nullopt;
   /// Shared libraries that register custom operators, opened before the operators are looked up: paths, or names for the loader.
   std::vector<std::string> custom_op_libraries;
 };
 
 /// One node with its operator, function or engine resolved.
 struct ResolvedNode {
-  std::optional<OperatorCall> call;  // NodeKind::kOperator
-  ScalarFunction scalar = nullptr;   // NodeKind::kScalar
-  std::shared_ptr<Engine> engine;    // NodeKind::kEngine
+  std::optional<OperatorCall> call;               // NodeKind::kOperator
+  ScalarFunction scalar = nullptr;                // NodeKind::kScalar
+  std::shared_ptr<Engine> engine;                 // NodeKind::kEngine
+  std::vector<at::TensorOptions> output_options;  // kEngine: dtype and device of the memory that its outputs are bound to
 };
 
 class Program {
  public:
   /// Reads the file, loads its engines, resolves its operators and decides who owns each value. Throws Error: what read_archive
-  /// throws; kUnsupported for a backend that is not in this build, kNotFound for an operator whose library is not loaded, kEngine.
+  /// throws; kUnsupported for a backend that is not in this build and a device that is not here, kNotFound for an operator whose
+  /// library is not loaded, kEngine.
   static std::shared_ptr<const Program> load(const std::string& path, const LoadOptions& options = {});
 
   /// The same for a file's content that is already in memory, or was made by hand. `name` stands in messages where the path would.
-  static std::shared_ptr<const Program> make(ProgramFile file, const std::string& name);
+  static std::shared_ptr<const Program> make(ProgramFile file, const std::string& name, std::optional<c10::Device> device = {});
 
   const Graph& graph() const { return file_.graph; }
   const std::vector<ResolvedNode>& nodes() const { return nodes_; }
@@ -58,19 +62,25 @@ class Program {
   /// Made by tenure.compile, not by torch.export alone.
   bool is_compiled() const { return file_.has_manifest; }
 
+  /// The one device besides the CPU on which values of the program lie; nothing if all lie on the CPU.
+  std::optional<c10::Device> accelerator() const { return accelerator_; }
+
   /// Maximal runs of engine calls (each call is one) and of aten operators between them.
   int64_t engine_blocks() const;
   int64_t aten_blocks() const;
 
  private:
   Program() = default;
+  void move_to(c10::Device device);
   void load_engines();
   void decide_owners();
   void resolve_nodes();
   AliasFacts facts_of(const Node& node) const;
   std::shared_ptr<Engine> find_engine(const Node& node) const;
+  std::vector<at::TensorOptions> output_options(const Node& node, const EngineSpec& spec) const;
 
   std::string path_;
+  std::optional<c10::Device> accelerator_;
   ProgramFile file_;  // engine blobs are dropped once loaded
   std::vector<ResolvedNode> nodes_;
   OwnershipTable ownership_;

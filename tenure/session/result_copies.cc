@@ -23,6 +23,15 @@ Span span_of(const at::Tensor& tensor) {
   return {begin, begin + (last + 1) * item};
 }
 
+at::Tensor copy_of_bytes(const c10::Storage& storage, int64_t begin, int64_t count) {
+  const auto options = at::TensorOptions().dtype(at::kByte).device(storage.device());
+  at::Tensor copy = at::empty({count}, options);
+  if (count == 0) return copy;
+  if (!storage.device().is_cpu()) return copy.copy_(at::empty({0}, options).set_(storage, begin, {count}, {1}));
+  std::memcpy(copy.data_ptr(), static_cast<const char*>(storage.data()) + begin, static_cast<size_t>(count));
+  return copy;
+}
+
 // Memory and strides say all: no conversion rules (quantized) that a plain tensor lacks.
 bool is_strided_memory(const at::Tensor& tensor) { return tensor.layout() == at::kStrided && !tensor.is_quantized(); }
 
@@ -46,9 +55,7 @@ void ResultCopies::add(size_t index, const at::Tensor& tensor, bool of_state) {
 void ResultCopies::make(std::vector<c10::IValue>& results) const {
   for (const Group& group : groups_) {
     const int64_t begin = group.begin / kAlignment * kAlignment, count = group.end - begin;
-    const at::Tensor bytes = at::empty({group.begin == group.end ? 0 : count}, at::kByte);
-    if (bytes.numel() > 0)
-      std::memcpy(bytes.data_ptr(), static_cast<const char*>(group.storage.data()) + begin, static_cast<size_t>(count));
+    const at::Tensor bytes = copy_of_bytes(group.storage, begin, group.begin == group.end ? 0 : count);
     for (size_t i = 0; i < group.results.size(); ++i) {
       const auto& [index, tensor] = group.results[i];
       const auto same = std::find_if(group.results.begin(), group.results.begin() + static_cast<std::ptrdiff_t>(i),

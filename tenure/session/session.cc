@@ -40,12 +40,14 @@ class Session::Impl {
         options_(checked(options, boundary_)),
         release_(program_->graph()),
         ledger_(std::make_shared<Ledger>(options_.check_ownership)),
-        frames_(program_->graph().nodes.size(), options_.max_frames, ledger_),
+        frames_(program_->graph().nodes.size(), options_.max_frames, ledger_, program_->accelerator().value_or(c10::kCPU)),
         plans_(options_.max_plan_bytes),
         pre_allocated_outputs_(options_.pre_allocated_outputs) {
     counters_.engine_blocks = program_->engine_blocks();
     counters_.aten_blocks = program_->aten_blocks();
     install_allocator();
+    // The weights and the state were copied to the device on this thread's stream; runs may be on any.
+    if (program_->accelerator()) current_stream(*program_->accelerator()).synchronize();
   }
 
   Values run(const Values& inputs);
@@ -71,10 +73,10 @@ class Session::Impl {
   Values run_observing(Frame& frame, const Values& inputs);
   Values run_replaying(Frame& frame, PreparedRun& prepared, const Values& inputs);
   Values replay(Frame& frame, PreparedRun& prepared, ReplayScope& scope, const Values& inputs);
-  bool planned_memory_escapes(const Arena& arena, const Registers& registers) const;
+  bool planned_memory_escapes(const Arenas& arenas, const Registers& registers) const;
   PreparedRun* find_prepared(Frame& frame, const std::shared_ptr<const Plan>& plan);
   void interpret(size_t first, Frame& frame, Registers& registers);
-  void allocate_ahead(Frame& frame, const PreparedRun& prepared, int result_copies) const;
+  void allocate_ahead(Frame& frame, const PreparedRun& prepared, const BySpace<int>& result_copies) const;
   void settle(Frame& frame, const PreparedRun& prepared, const ReplayScope& scope);
   /// `kind`: the counter of such runs, if there is one.
   void count_run(const CountingScope& scope, int64_t Stats::* kind = nullptr);
@@ -152,7 +154,7 @@ Session::Impl::Values Session::Impl::run_plain(Frame& frame, const Values& input
   Registers registers = boundary_.weights();
   boundary_.enter(inputs, registers);
   interpret(0, frame, registers);
-  Values results = boundary_.results(inputs, registers);
+  Values results = boundary_.results(inputs, registers, frame.arenas);
   boundary_.write_back(inputs, registers);
   count_run(scope);
   return results;
@@ -173,7 +175,7 @@ Session::Impl::Values Session::Impl::run_observing(Frame& frame, const Values& i
       for (ValueId value : release_.after[i]) registers[value.index] = c10::IValue();
     }
     observer.leave_graph();
-    results = boundary_.results(inputs, registers);
+    results = boundary_.results(inputs, registers, frame.arenas);
     boundary_.write_back(inputs, registers);
     registers.clear();
   }
@@ -197,11 +199,13 @@ PreparedRun* Session::Impl::find_prepared(Frame& frame, const std::shared_ptr<co
     if (found != prepared.begin()) prepared.splice(prepared.begin(), prepared, found);
     return prepared.front().get();
   }
-  if (static_cast<size_t>(plan->arena_bytes) > frame.arena.bytes()) {
+  for (const Space space : BySpace<int>::kSpaces) {
+    const size_t bytes = static_cast<size_t>(plan->arena_bytes[space]);
+    if (bytes <= frame.arenas[space].bytes()) continue;
     prepared.clear();  // their tensors lie in the arena that is replaced
-    if (!frame.arena.grow(static_cast<size_t>(plan->arena_bytes))) return nullptr;
+    if (!frame.arenas[space].grow(bytes)) return nullptr;
   }
-  prepared.push_front(prepare(*program_, plan, frame.arena.base(), boundary_.weights(), release_.after));
+  prepared.push_front(prepare(*program_, plan, frame.arenas, boundary_.weights(), release_.after));
   return prepared.front().get();
 }
 
@@ -214,22 +218,22 @@ Session::Impl::Values Session::Impl::replay(Frame& frame, PreparedRun& prepared,
   const size_t next = run_prepared(*program_, prepared, frame, scope, check ? &*check : nullptr);
   scope.leave();
   if (prepared.deviated) interpret(next, frame, prepared.registers);
-  prepared.deviated |= planned_memory_escapes(frame.arena, prepared.registers);
+  prepared.deviated |= planned_memory_escapes(frame.arenas, prepared.registers);
   scope.enter_results();
-  Values results = boundary_.results(inputs, prepared.registers);
+  Values results = boundary_.results(inputs, prepared.registers, frame.arenas);
   scope.leave();
   boundary_.write_back(inputs, prepared.registers);
   return results;
 }
 
 // An alias that no schema admitted to and no observation showed.
-bool Session::Impl::planned_memory_escapes(const Arena& arena, const Registers& registers) const {
+bool Session::Impl::planned_memory_escapes(const Arenas& arenas, const Registers& registers) const {
   const auto& outputs = program_->graph().outputs;
   return std::any_of(outputs.begin(), outputs.end(), [&](const GraphOutput& output) {
     if (output.kind != GraphOutput::Kind::kUser || !output.value.is_value()) return false;
     if (boundary_.is_new_input_content(output.value.value())) return false;  // the caller gets his own tensor
     const at::Tensor* result = stored_tensor(registers[output.value.value().index]);
-    return result != nullptr && arena.contains(result->storage().data());
+    return result != nullptr && arenas.contains(result->storage().data());
   });
 }
 
@@ -250,10 +254,13 @@ Session::Impl::Values Session::Impl::run_replaying(Frame& frame, PreparedRun& pr
   return results;
 }
 
-void Session::Impl::allocate_ahead(Frame& frame, const PreparedRun& prepared, int result_copies) const {
+void Session::Impl::allocate_ahead(Frame& frame, const PreparedRun& prepared, const BySpace<int>& result_copies) const {
   const size_t max_slots = static_cast<size_t>(options_.max_output_slots);
-  for (const auto& [node, ordinal] : prepared.slots) frame.cells.pool(node, ordinal, CellUse::kSlot).allocate_ahead(max_slots);
-  for (int i = 0; i < result_copies; ++i) frame.cells.pool(frame.cells.results_node(), i, CellUse::kSlot).allocate_ahead(max_slots);
+  for (const auto& [node, ordinal, space] : prepared.slots)
+    frame.cells.pool(node, ordinal, CellUse::kSlot, space).allocate_ahead(max_slots);
+  for (const Space space : BySpace<int>::kSpaces)
+    for (int i = 0; i < result_copies[space]; ++i)
+      frame.cells.pool(frame.cells.results_node(), i, CellUse::kSlot, space).allocate_ahead(max_slots);
 }
 
 // After a replay, however it ended; its registers are empty. `prepared` may be gone afterwards.
@@ -262,7 +269,7 @@ void Session::Impl::settle(Frame& frame, const PreparedRun& prepared, const Repl
   if (!prepared.deviated && !kept) return;
   plans_.note_deviation(frame.signature, kept);
   frame.prepared.clear();
-  if (kept) frame.arena.leave_behind();
+  if (kept) frame.arenas.leave_behind();
   std::lock_guard lock(mutex_);
   ++counters_.deviations;
 }

@@ -116,8 +116,7 @@ class Validator {
             "; call .to_dense()");
     require(tensor.scalar_type() == value.meta->dtype, "expected dtype ", dtype_name(value.meta->dtype), ", got ",
             dtype_name(tensor.scalar_type()), "; convert it with .to()");
-    require(tensor.device().type() == value.meta->device.type(), "expected a tensor on ", value.meta->device.type(),
-            ", got one on ", tensor.device().type());
+    require(tensor.device() == value.meta->device, "expected a tensor on ", value.meta->device, ", got one on ", tensor.device());
     require(tensor.dim() == static_cast<int64_t>(value.meta->sizes.size()), "expected ", value.meta->sizes.size(),
             " dimensions, got ", tensor.dim(), " (sizes ", tensor.sizes(), ")");
   }

@@ -5,7 +5,6 @@
 #include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 
 #include "tenure/base/error.h"
@@ -25,8 +24,9 @@ void free_chunk(void* context) {
   arena_region().deallocate(chunk->data, chunk->bytes);
 }
 
-// `count` bytes of arena_region(); of the ordinary allocator if that is exhausted.
-at::Tensor empty_bytes(int64_t count) {
+// `count` bytes of arena_region(); of the ordinary allocator if that is exhausted, and on a device.
+at::Tensor empty_bytes(int64_t count, c10::Device device) {
+  if (!device.is_cpu()) return at::empty({count}, at::TensorOptions().dtype(at::kByte).device(device));
   const size_t bytes = static_cast<size_t>(count);
   void* data = count > 0 ? arena_region().allocate(bytes) : nullptr;
   if (data == nullptr) return at::empty({count}, at::kByte);
@@ -49,7 +49,7 @@ State::State(const Program& program) : program_(program) {
     check(found != weights.end(), ErrorCode::kBadFile, "the file lacks the buffer ", name, ", which the program changes");
     if (storage_of(found->second) != nullptr) continue;
     const at::Tensor original = all_bytes(found->second);
-    storages_.push_back({original, empty_bytes(original.numel())});
+    storages_.push_back({original, empty_bytes(original.numel(), original.device())});
   }
   for (const auto& [name, weight] : weights) {
     const Storage* storage = storage_of(weight);
@@ -72,9 +72,8 @@ bool State::holds(const at::Tensor& tensor) const {
 }
 
 void State::reset() {
-  for (const Storage& storage : storages_)
-    if (storage.bytes.numel() > 0)
-      std::memcpy(storage.bytes.data_ptr(), storage.original.const_data_ptr(), static_cast<size_t>(storage.bytes.numel()));
+  const at::NoGradGuard no_grad;
+  for (const Storage& storage : storages_) storage.bytes.copy_(storage.original);
   for (auto& [name, tensor] : tensors_) {  // an in-place operator may have changed its shape or, resizing it, its memory
     const at::Tensor& weight = program_.weights().at(name);
     if (holds(tensor) && tensor.sizes() == weight.sizes() && tensor.strides() == weight.strides()) continue;
@@ -100,8 +99,9 @@ void State::load(const std::map<std::string, at::Tensor>& values) {
     check(value.defined() && value.scalar_type() == target.scalar_type() && value.sizes() == target.sizes(),
           ErrorCode::kInvalidArgument, "state ", name, ": expected ", target.scalar_type(), " ", target.sizes(), ", got ",
           value.defined() ? concat(value.scalar_type(), " ", value.sizes()) : std::string("an undefined tensor"));
-    check(value.device().is_cpu() && value.layout() == at::kStrided, ErrorCode::kInvalidArgument, "state ", name,
-          ": expected a dense tensor on cpu, got a ", value.layout(), " one on ", value.device());
+    const bool reachable = value.device().is_cpu() || value.device() == target.device();
+    check(reachable && value.layout() == at::kStrided, ErrorCode::kInvalidArgument, "state ", name, ": expected a dense tensor on ",
+          target.device(), ", got a ", value.layout(), " one on ", value.device());
   }
   const at::NoGradGuard no_grad;  // a parameter's content, not its history
   for (const auto& [name, value] : values) tensors_.at(name).copy_(value);

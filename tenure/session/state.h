@@ -12,7 +12,8 @@
 namespace tenure {
 
 /// Copies of the buffers that runs change, so that sessions of one program do not see each other's. Names that share memory in the
-/// file go on sharing it. The memory lies in arena_region(): a plan may let an operator write its result there. It stays while
+/// file go on sharing it. The memory of those on the host lies in arena_region(), and a plan may let an
+/// operator write its result into any. It stays while
 /// anybody holds a storage of it. Not thread-safe.
 class State {
  public:

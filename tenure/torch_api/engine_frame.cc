@@ -68,9 +68,9 @@ at::Tensor EngineFrame::make_tensor(CellPool& pool, at::IntArrayRef sizes, at::S
   const size_t bytes = static_cast<size_t>(c10::multiply_integers(sizes)) * c10::elementSize(dtype);
   if (reuse && bytes > 0) {
     const size_t before = pool.bytes();
-    if (void* cell = pool.acquire(bytes, kMaxBuffers)) {
+    if (Cell* cell = pool.acquire(bytes, kMaxBuffers)) {
       allocations_ += pool.bytes() != before;
-      return tensor_in_cell(cell, bytes, sizes, dtype);
+      return tensor_in_cell(cell->data(), bytes, sizes, dtype);
     }
   }
   allocations_ += bytes > 0;

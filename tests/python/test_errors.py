@@ -287,8 +287,28 @@ def test_nothing_pickled_is_read(tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_another_device_is_refused(hybrid_file):
-    assert refused(lambda: tenure.load(hybrid_file, device="cuda")).code == "unsupported"
+def test_engines_cannot_be_moved_to_another_device(hybrid_file):
+    error = refused(lambda: tenure.load(hybrid_file, device="cuda"))
+    assert error.code == "unsupported"
+    assert "compiled for cpu" in str(error)
+
+
+def test_a_device_that_is_none_or_not_supported_is_refused(hybrid_file):
+    assert refused(lambda: tenure.load(hybrid_file, device="gpu7")).code == "invalid argument"
+    assert "xpu" in str(refused(lambda: tenure.load(hybrid_file, device="xpu")))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_without_a_cuda_device_a_program_that_wants_one_says_so(tmp_path):
+    path = tmp_path / "m.pt2"
+    torch.export.save(torch.export.export(torch.nn.Linear(3, 4), (torch.randn(2, 3),)), path)
+    error = refused(lambda: tenure.load(path, device="cuda"))
+    assert error.code == "unsupported"
+    assert "CUDA" in str(error)
+    assert 'device="cpu"' in str(error)
+
+
+def test_what_was_exported_on_the_cpu_loads_there_by_name_too(hybrid_file):
     assert tenure.load(hybrid_file, device="cpu")(GOOD)["sums"].device.type == "cpu"
 
 

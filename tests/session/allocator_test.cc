@@ -16,11 +16,12 @@ namespace {
 class Script final : public MemoryScope {
  public:
   explicit Script(void* place = nullptr) : place_(place) {}
-  void* serve(size_t bytes) override {
+  Served serve(Space, size_t bytes) override {
     requested.push_back(bytes);
-    return std::exchange(place_, nullptr);
+    return {std::exchange(place_, nullptr)};
   }
-  void allocated(void* p, size_t) override { ordinary.push_back(p); }
+  void allocated(Space, void* p, size_t) override { ordinary.push_back(p); }
+  void allocated_raw(size_t) override {}
   void freed(void* p) override { gone.push_back(p); }
 
   std::vector<size_t> requested;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "tenure/archive/devices.h"
 #include "tenure/base/error.h"
 #include "tenure/engine/null/interpreter.h"
 
@@ -104,7 +105,12 @@ class NullBackend final : public Backend {
                   concat("engine \"", spec.name, "\": null engines have no options, yet it has ", name));
     }
     return with_context([&] { return concat("engine \"", spec.name, "\""); },
-                        [&] { return std::make_unique<NullEngine>(spec, null::Interpreter(read_archive(blob, "its blob"))); });
+                        [&] {
+                          ProgramFile file = read_archive(blob, "its blob");
+                          find_accelerator(file.graph);
+                          place_weights(file);
+                          return std::make_unique<NullEngine>(spec, null::Interpreter(std::move(file)));
+                        });
   }
 };
 
