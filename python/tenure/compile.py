@@ -104,7 +104,7 @@ def lower(
     tell("export", 0, 3)
     exported = model if isinstance(model, ExportedProgram) else export(model, args, kwargs, dynamic_shapes)
     tell("decompose", 1, 3)
-    program = decompose(exported)
+    program = decompose(exported, observe=bool(chosen))
     unmatched = executed - {name for node in program.graph.nodes for name in _names(node)}
     tell("partition", 2, 3)
     lowering = _Lowering(program, executed, min_block_size, tell)

@@ -43,7 +43,8 @@ def compile(
 
     Args:
       model: a module, in the mode (train or eval) it should run in, or a program that torch.export made; neither is changed.
-      args, kwargs: example inputs, as for torch.export.export; unused for an ExportedProgram.
+      args, kwargs: example inputs, as for torch.export.export; unused for an ExportedProgram, which has its own. Where there are
+        backends the operators run once on them, to learn strides; neither they nor the model's state change.
       dynamic_shapes: which dimensions may vary, as for torch.export.export.
       backend: "openvino", "null", a Backend, or several: the first that can take a part gets it. An empty list compiles nothing.
       torch_executed_ops: operators that stay PyTorch operators: "aten.sin", "aten.sin.default", torch.ops.aten.sin.

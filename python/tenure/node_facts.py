@@ -54,6 +54,13 @@ def is_custom(node: Node) -> bool:
     return is_operator(node) and node.target.namespace not in ("aten", "prim", "prims", "tenure")
 
 
+def takes_dense_as_well(node: Node) -> bool:
+    """A custom operator that is known, or says by a tag, to compute the same dense results from dense arguments as from others."""
+    if not is_custom(node) or is_view(node) or not all(map(is_contiguous, tensors_of(node))):
+        return False
+    return operator_names(node.target)[0] in _COPY_TO_DENSE or not _TAKES_DENSE_TAGS.isdisjoint(node.target.tags)
+
+
 def is_getitem(node: Node) -> bool:
     return node.op == "call_function" and node.target is operator.getitem
 
@@ -228,6 +235,10 @@ _HIDDEN_VIEWS = {
 }
 _OF_THE_SAME = {aten.sum_to_size, aten.conj_physical, aten.lift, aten.to_dense, aten.type_as}
 _OF_ONE = {aten.cartesian_prod, aten.chain_matmul}
+
+# Their kernels begin by copying what is not dense (torchvision/csrc/ops/cpu: input.contiguous()).
+_COPY_TO_DENSE = {f"torchvision.{name}" for name in ("roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d")}
+_TAKES_DENSE_TAGS = {torch.Tag.flexible_layout, torch.Tag.needs_contiguous_strides}
 
 _REFUSED_TAGS = {
     torch.Tag.nondeterministic_seeded: "it draws random numbers",

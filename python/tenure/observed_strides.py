@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch._subclasses import FakeTensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Interpreter, Node
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 from torch.utils import _pytree as pytree
 
-from .node_facts import is_getitem, is_operator, is_tensor, is_view, tensors_of
+from .node_facts import is_getitem, is_operator, is_tensor, is_view, tensors_of, updated_statistics, viewed
 
 _Order = tuple[int, ...]  # dimensions, from the one of the widest stride to the one of the narrowest
 
@@ -39,11 +38,10 @@ def _arguments(program: ExportedProgram) -> list[Any]:
     if any(isinstance(leaf, FakeTensor) for leaf in pytree.tree_leaves(program.example_inputs)):
         raise ValueError("samples without data")
     args, kwargs = pytree.tree_map_only(torch.Tensor, lambda tensor: copy.deepcopy(tensor.detach()), program.example_inputs)
-    return [
-        # Normalizations write into their statistics, though their schemas do not say so.
-        copy.deepcopy(value) if spec.kind is InputKind.BUFFER else value
-        for spec, value in zip(program.graph_signature.input_specs, program._graph_module_flat_inputs(args, kwargs), strict=True)
-    ]
+    # Normalizations write into their statistics, whatever kind of attribute these are.
+    written = {viewed(given) for node in program.graph.nodes for given in updated_statistics(node)}
+    placeholders, values = program.graph.find_nodes(op="placeholder"), program._graph_module_flat_inputs(args, kwargs)
+    return [value.clone() if node in written else value for node, value in zip(placeholders, values, strict=True)]
 
 
 class _Observer(Interpreter):
@@ -72,15 +70,24 @@ def _correct(graph: Graph, orders: Mapping[Node, Sequence[_Order | None]]) -> No
         if node in orders:
             values = [_in_order(tensor, order) for tensor, order in zip(tensors_of(node), orders[node], strict=True)]
             node.meta["val"] = values[0] if is_tensor(node) else values
-        elif base in corrected and is_getitem(node):
-            node.meta["val"] = base.meta["val"][node.args[1]]
-        elif base in corrected and is_view(node):
-            args, kwargs = pytree.tree_map_only(Node, lambda arg: arg.meta["val"], (node.args, node.kwargs))
-            with base.meta["val"].fake_mode:
-                node.meta["val"] = node.target(*args, **kwargs)
+        elif base in corrected and (is_getitem(node) or is_view(node)):
+            tell_view(node)
         else:
             continue
         corrected.add(node)
+
+
+def tell_view(node: Node) -> None:
+    """Gives a view, or one of several results, the strides that follow from what it is a view of."""
+    base = node.args[0].meta["val"]
+    if is_getitem(node):
+        node.meta["val"] = base[node.args[1]]
+        return
+    args, kwargs = pytree.tree_map_only(Node, lambda arg: arg.meta["val"], (node.args, node.kwargs))
+    # With other strides a view may have to be a copy, as relax_views lets it be outside engines.
+    target = torch.ops.aten.reshape.default if node.target is torch.ops.aten.view.default else node.target
+    with base.fake_mode:
+        node.meta["val"] = target(*args, **kwargs)
 
 
 def _order_not_told(told: torch.Tensor, real: torch.Tensor) -> _Order | None:

@@ -28,11 +28,8 @@ from .node_facts import (
     data_dependent_sizes,
     input_free_nodes,
     is_compute,
-    is_contiguous,
-    is_custom,
     is_dense,
     is_getitem,
-    is_mutating,
     is_operator,
     is_part_of_view,
     is_reshape,
@@ -40,6 +37,7 @@ from .node_facts import (
     is_tensor,
     is_view,
     operator_names,
+    takes_dense_as_well,
     tensors_of,
     viewed,
     weight_tensors,
@@ -125,7 +123,7 @@ def partition(program: ExportedProgram, why_not: Callable[[Node], str | None], m
             else:
                 cuts.append(nodes)
         taken = {node for nodes in cuts for node in nodes}
-        dense_will_do = {node for node in taken if all(user in taken or _makes_dense_results(user) for user in node.users)}
+        dense_will_do = {node for node in taken if all(user in taken or takes_dense_as_well(user) for user in node.users)}
         for nodes in cuts:
             try:
                 parts.append(extract_part(program, nodes, weights, free, dense_will_do))
@@ -156,11 +154,6 @@ def _read_by_storage(program: ExportedProgram) -> dict[Node, str]:
     """What as_strided and its kind address: copies of a part of a storage may lie in one of that size, engine outputs lie alone."""
     bases = [viewed(node.args[0]) for node in program.graph.nodes if addresses_storage(node)]
     return dict.fromkeys(bases, "its storage is addressed, by an as_strided")
-
-
-def _makes_dense_results(node: Node) -> bool:
-    """A custom operator that does not hand on the order of dimensions: its kernel would copy what is not dense (roi_align)."""
-    return is_custom(node) and not is_view(node) and not is_mutating(node) and all(map(is_contiguous, tensors_of(node)))
 
 
 def _with_getitems(nodes: set[Node]) -> set[Node]:

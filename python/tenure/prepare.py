@@ -19,7 +19,7 @@ from torch.fx import Graph, Node
 from .errors import Error
 from .mutations import FUNCTIONALIZED
 from .node_facts import is_compute, is_mutating, is_operator, is_part_of_view, is_tensor, is_view, output_specs, weight_tensors
-from .observed_strides import observe_strides
+from .observed_strides import observe_strides, tell_view
 from .part import expression
 
 _KEPT_META = ("val", "unbacked_bindings")
@@ -74,10 +74,10 @@ def _copies_into_state_kept() -> Iterator[None]:
         setattr(exported_program, name, removes)
 
 
-def decompose(program: ExportedProgram) -> ExportedProgram:
+def decompose(program: ExportedProgram, observe: bool = True) -> ExportedProgram:
     """A functional graph of whole operators (linear, layer_norm, attention stay one operator each), tidied.
 
-    Raises Error for higher-order operators. `program` stays as it is.
+    `observe`: run it once on its sample inputs, for strides. Raises Error for higher-order operators. `program` stays as it is.
     """
     refuse_higher_order_operators(program)
     with torch.no_grad(), sizes_from_zero():
@@ -93,7 +93,8 @@ def decompose(program: ExportedProgram) -> ExportedProgram:
     # What these check was settled when the graph was traced; as users of a tensor they would only tie it to a part's border.
     for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
         program.graph.erase_node(node)
-    observe_strides(program)
+    if observe:
+        observe_strides(program)
     _drop_copies(program.graph)
     _drop_copies_into_state(program)
     _give_returned_state_its_strides(program)
@@ -197,24 +198,36 @@ def _drop_copies_into_state(program: ExportedProgram) -> None:
 
 
 def _give_returned_state_its_strides(program: ExportedProgram) -> None:
-    """A result that is what a buffer or an input was made to hold has the strides of that, whatever the operators gave it."""
+    """Results that are what a buffer or an input was made to hold, or views of that, have strides as it has."""
     placeholders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
     inputs = {spec.target or spec.arg.name: placeholders[spec.arg.name] for spec in program.graph_signature.input_specs}
     output = program.graph.output_node()
     results = list(zip(program.graph_signature.output_specs, output.args[0], strict=True))
     returned = {result for spec, result in results if spec.kind is OutputKind.USER_OUTPUT}
     for spec, new in results:
-        if spec.kind not in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION) or new not in returned:
+        if spec.kind not in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
             continue
+        views = [user for user in new.users if is_part_of_view(user) and _reaches_results(user)]
         old = inputs[spec.target]
-        if new.meta["val"].stride() != old.meta["val"].stride() and new.meta["val"].shape == old.meta["val"].shape:
-            with program.graph.inserting_before(output):
+        like_old = new.meta["val"].shape == old.meta["val"].shape and new.meta["val"].stride() != old.meta["val"].stride()
+        if like_old and (new in returned or views):
+            with program.graph.inserting_after(new):
                 copied = program.graph.call_function(torch.ops.aten.copy.default, (old, new))
             copied.meta["val"] = old.meta["val"]
             output.replace_input_with(new, copied)
+            for view in views:
+                view.replace_input_with(new, copied)
+                _tell_anew(view)
 
 
-def _reaches_results(node: Node, but: Node) -> bool:
+def _tell_anew(view: Node) -> None:
+    tell_view(view)
+    for user in view.users:
+        if is_part_of_view(user):
+            _tell_anew(user)
+
+
+def _reaches_results(node: Node, but: Node | None = None) -> bool:
     """Whether it, or a view of it, is an output, through other users than `but`."""
     return any(
         user.op == "output" or (is_part_of_view(user) and _reaches_results(user, but)) for user in node.users if user is not but

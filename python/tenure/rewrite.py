@@ -15,13 +15,14 @@ from torch.fx import Graph, Node
 
 from . import ops as _ops  # noqa: F401  # registers tenure::call_engine
 from .engine_spec import EngineSpec
-from .node_facts import is_mutating, is_operator, output_specs, viewed
+from .node_facts import is_mutating, is_operator, memory_order, output_specs, takes_dense_as_well, viewed
 from .part import Output, Part
 
 
 def replace_by_engines(graph: Graph, parts: Sequence[tuple[Part, EngineSpec]], in_order: Sequence[Node]) -> None:
     """Puts one call of its engine in place of each part's nodes. The nodes `in_order` stay in that order."""
     successor: dict[Node, Node] = {}
+    in_engines = {node for part, _ in parts for node in part.nodes}
     for part, spec in parts:
         inputs = [successor.get(node, node) for node in part.inputs]
         with graph.inserting_after(part.nodes[-1]):
@@ -29,9 +30,12 @@ def replace_by_engines(graph: Graph, parts: Sequence[tuple[Part, EngineSpec]], i
         call.meta["val"] = [_dense(output.value) for output in part.outputs]
         inside = frozenset(part.nodes)
         for index, output in enumerate(part.outputs):
-            result = _given(graph, call, index, output)
+            result = successor[output.node] = _given(graph, call, index, output)
+            # Only engines were to read a dense output, and the backend failed to compile one of them.
+            if any(user not in in_engines and not takes_dense_as_well(user) for user in output.node.users):
+                ordered = _ordered(graph, result, output)
+                output.node.replace_all_uses_with(ordered, delete_user_cb=lambda user: user not in in_engines)
             output.node.replace_all_uses_with(result, delete_user_cb=lambda user, inside=inside: user not in inside)
-            successor[output.node] = result
         for node in reversed(part.nodes):
             graph.erase_node(node)
     _sort(graph, in_order)
@@ -71,6 +75,26 @@ def _given(graph: Graph, call: Node, index: int, output: Output) -> Node:
         restored = graph.call_function(torch.ops.aten.permute.default, (result, output.restoring))
     restored.meta["val"] = output.node.meta["val"]
     return restored
+
+
+def _ordered(graph: Graph, result: Node, output: Output) -> Node:
+    """`result` with the dimensions in the order of the program's node: itself, or a copy if the engine gives it dense."""
+    order = memory_order(output.node.meta["val"])
+    if order is None or list(order) == list(output.order):
+        return result
+    aten, back = torch.ops.aten, [order.index(dim) for dim in range(len(order))]
+    last, value = result, output.node.meta["val"]
+    for target, args, kwargs in (
+        (aten.permute.default, (list(order),), {}),
+        (aten.clone.default, (), {"memory_format": torch.contiguous_format}),
+        (aten.permute.default, (back,), {}),
+    ):
+        with graph.inserting_after(last):
+            step = graph.call_function(target, (last, *args), kwargs)
+        with value.fake_mode:
+            step.meta["val"] = target(last.meta["val"], *args, **kwargs)
+        last = step
+    return last
 
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:

@@ -127,8 +127,9 @@ class Rewriting {
     const std::optional<ValueId> existing = first_view_behind(source);
     const bool made_there = existing && key_of(*existing) == key_of(view_node) && place(source, *existing);
     if (!made_there) {
-      if (memory_of_target()[source.index] != 0) return false;
-      const ValueId slice = add_value(view_node.name, view_meta(view_node, source));
+      std::optional<TensorMeta> meta = view_meta(view_node, source);
+      if (!meta || memory_of_target()[source.index] != 0) return false;
+      const ValueId slice = add_value(view_node.name, std::move(*meta));
       view_node.outputs = {{.is_list = false, .values = {slice}}};
       scattered = add_value(new_name(node.name + "_write"), *graph_.value(slice).meta);
       Node copy{.name = graph_.value(scattered).name,
@@ -153,13 +154,17 @@ class Rewriting {
     return true;
   }
 
-  // Sizes are those of what is written; strides follow from the tensor that is seen.
-  TensorMeta view_meta(const Node& view, ValueId source) const {
+  // Sizes are those of what is written; strides follow from the tensor that is seen. Nothing if the view's dimension is none of it.
+  std::optional<TensorMeta> view_meta(const Node& view, ValueId source) const {
     TensorMeta meta = *graph_.value(view.inputs[0].value.value()).meta;
+    if (!graph_.value(source).meta) return std::nullopt;
     meta.sizes = graph_.value(source).meta->sizes;
     const OperatorCall call = resolve_call(view);
+    if (!call.arguments[1].is_constant() || !call.arguments[1].constant().isInt()) return std::nullopt;
+    const int64_t dims = static_cast<int64_t>(meta.strides.size());
     int64_t dim = call.arguments[1].constant().toInt();
-    if (dim < 0) dim += static_cast<int64_t>(meta.strides.size());
+    if (dim < 0) dim += dims;
+    if (dim < 0 || dim >= dims) return std::nullopt;
     const auto stride = meta.strides.begin() + dim;
     if (view.target == "aten::select.int") {
       meta.strides.erase(stride);

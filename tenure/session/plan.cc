@@ -18,7 +18,7 @@ namespace {
 using Origin = ValueRecord::Origin;
 
 // As PyTorch's allocators align tensors, for kernels and libraries that rely on it.
-constexpr BySpace<plan::Bytes> kAlignment{{64, 512}};
+constexpr BySpace<plan::Bytes> kAlignment{64, 512};
 
 // Whether the node makes a view and also reads a tensor that it is no view of.
 bool views_by_content(const Graph& graph, const Node& node, const AliasFacts& facts) {

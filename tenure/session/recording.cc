@@ -16,7 +16,7 @@ constexpr c10::DispatchKeySet kTransforms{DispatchKey::FuncTorchDynamicLayerFron
                                           DispatchKey::Functionalize};
 constexpr c10::DispatchKeySet kRecorders = kTransforms | c10::DispatchKeySet{DispatchKey::Tracer, DispatchKey::Python};
 constexpr c10::DispatchKeySet kWrappers{DispatchKey::Python, DispatchKey::FuncTorchBatched, DispatchKey::FuncTorchGradWrapper,
-                                        DispatchKey::Functionalize};
+                                        DispatchKey::Functionalize, DispatchKey::ZeroTensor};
 
 const char* recorder(c10::DispatchKeySet active) {
   if (active.has(DispatchKey::Tracer)) return "torch.jit.trace";
@@ -33,11 +33,13 @@ void refuse_recording() {
   const c10::DispatchKeySet active = c10::impl::tls_local_dispatch_key_set().included_ & kRecorders;
   if (active.empty()) return;
   const char* const by = recorder(active);
-  check(by == nullptr, ErrorCode::kUnsupported, "a program cannot run under ", by == nullptr ? "" : by,
-        ", which would see the memory of this one run: trace the model itself, or call engines by tenure::execute_engine, which "
-        "can be "
-        "traced");
+  if (by == nullptr) return;
+  throw Error(ErrorCode::kUnsupported, concat("a program cannot run under ", by,
+                                              ", which would see the memory of this one run: trace the model itself, or call "
+                                              "engines by tenure::execute_engine, which can be traced"));
 }
+
+bool is_watched() { return c10::impl::tls_local_dispatch_key_set().included_.has(DispatchKey::Python); }
 
 bool is_wrapper(const at::Tensor& tensor) { return tensor.key_set().has_any(kWrappers); }
 

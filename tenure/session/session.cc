@@ -135,7 +135,7 @@ Session::Impl::Values Session::Impl::run(const Values& inputs) {
   // change what the file says.
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  if (!pre_allocated_outputs_.load(std::memory_order_relaxed) || known.runs_plain) return run_plain(frame, inputs);
+  if (!pre_allocated_outputs_.load(std::memory_order_relaxed) || known.runs_plain || is_watched()) return run_plain(frame, inputs);
   if (known.plan == nullptr) return run_observing(frame, inputs);
   PreparedRun* prepared = find_prepared(frame, known.plan);
   return prepared == nullptr ? run_plain(frame, inputs) : run_replaying(frame, *prepared, inputs);

@@ -111,7 +111,7 @@ class Validator {
     const at::Tensor& tensor = given.toTensor();
     require(!is_wrapper(tensor),
             "expected a tensor with memory of its own, got a wrapper (a FakeTensor, what vmap or grad pass to a ",
-            "function, or a class with __torch_dispatch__)");
+            "function, a class with __torch_dispatch__, or autograd's zeros without memory)");
     require(tensor.layout() == at::kStrided, "expected a dense (strided) tensor, got layout ", tensor.layout(),
             "; call .to_dense()");
     require(tensor.scalar_type() == value.meta->dtype, "expected dtype ", dtype_name(value.meta->dtype), ", got ",

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace tenure {
 
@@ -20,6 +21,9 @@ inline Space space_of(c10::Device device) { return device.is_cpu() ? Space::kHos
 template <typename T>
 class BySpace {
  public:
+  constexpr BySpace() = default;
+  constexpr BySpace(T host, T device) : of_space_{std::move(host), std::move(device)} {}
+
   T& operator[](Space space) { return of_space_[static_cast<size_t>(space)]; }
   const T& operator[](Space space) const { return of_space_[static_cast<size_t>(space)]; }
   auto begin() { return of_space_.begin(); }
@@ -29,6 +33,7 @@ class BySpace {
 
   static constexpr std::array<Space, 2> kSpaces = {Space::kHost, Space::kDevice};
 
+ private:
   std::array<T, 2> of_space_{};
 };
 

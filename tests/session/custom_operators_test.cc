@@ -175,6 +175,32 @@ graph(%x: f32[8]):
   EXPECT_EQ(session.stats().last_run_allocations, 0) << "a service that runs for months keeps its plan";
 }
 
+TEST(PlannedOperator, ThatKeptItsResultOftenIsNotTriedAgainSinceEachTrialMayCostAnArena) {
+  if (std::getenv("TENURE_CHECK_OWNERSHIP") != nullptr) GTEST_SKIP() << "what it keeps is poisoned: see Check.*";
+  const OperatorSwitches switches;
+  Session session(make_program(R"(
+graph(%x: f32[8]):
+  %y: f32[8] = aten::_tenure_test_keep(x=%x)
+  %s: f32[8] = aten::sin(self=%y)
+  return (%s)
+)"));
+  const at::Tensor x = at::randn({8});
+  const auto run = [&](int times) {
+    for (int i = 0; i < times; ++i) expect_same(session.run({x}), {at::sin(x + 1)});
+  };
+  for (int deviation = 0; deviation < 3; ++deviation) {
+    keep_output = false;
+    run(2);
+    keep_output = true;
+    run(1);
+  }
+  keep_output = false;
+  EXPECT_EQ(session.stats().deviations, 3);
+  const int64_t observed = session.stats().observing_runs;
+  run(1000);
+  EXPECT_EQ(session.stats().observing_runs, observed);
+}
+
 TEST(PlannedOperator, ADeviationDoesNotGiveTheArenaUp) {
   const OperatorSwitches switches;
   Session session(make_program(R"(

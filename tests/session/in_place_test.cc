@@ -46,6 +46,20 @@ TEST(InPlace, AChainOfPiecewiseWritesGoesIntoTheStateItself) {
   EXPECT_EQ(session.stats().standing_bytes, 32) << "twice alone: nothing has the size of the cache";
 }
 
+TEST(InPlace, AScatterAlongADimensionThatIsNotThereIsAnErrorOfTheRun) {
+  for (const char* dim : {"2", "-3", "1048576"}) {
+    Session session(make_program(concat(R"(
+graph(%x: f32[1, 8], %cache: f32[2, 8] = buffer "cache"):
+  %all: f32[2, 8] = aten::slice_scatter(self=%cache, src=%x, dim=)",
+                                        dim, R"(, start=1, end=2)
+  return (buffer "cache" = %all)
+)"),
+                                 {{"cache", at::ones({2, 8})}}));
+    EXPECT_THROW(session.run({at::randn({1, 8})}), Error) << dim;
+    expect_same({session.state_dict().at("cache")}, {at::ones({2, 8})});
+  }
+}
+
 // As files may have it that torch.export did not write.
 constexpr const char* kArgumentsInAnyOrder = R"(
 graph(%x: f32[2, 1], %pos: i64[1], %cache: f32[2, 8] = buffer "cache"):
