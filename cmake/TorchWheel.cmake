@@ -5,7 +5,8 @@
 #   tenure::torch         libtorch_cpu, libc10 and the headers
 #   tenure::torch_python  libtorch_python, for the Python bindings
 #   tenure::torch_cuda    libc10_cuda, the CUDA runtime and its headers; only if TENURE_CUDA. They come with a CUDA wheel of torch (the
-#                         nvidia packages it depends on), or from a CUDA toolkit: nothing is compiled for a device, so no nvcc is needed.
+#                         nvidia packages it depends on, and nvidia-cuda-crt for the headers that those lack), or from a CUDA
+#                         toolkit: nothing is compiled for a device, so no nvcc is needed.
 #
 # Input: Python_EXECUTABLE, or TENURE_TORCH_DIR (the folder that holds torch/include and torch/lib).
 
@@ -31,20 +32,22 @@ set_target_properties(tenure::torch PROPERTIES
 # TENURE_CUDA is ON where torch and its CUDA headers are there, unless the user says otherwise.
 file(GLOB tenure_nvidia "${TENURE_TORCH_DIR}/../nvidia/cu[0-9]*" "${TENURE_TORCH_DIR}/../nvidia/cuda_runtime")
 find_path(TENURE_CUDA_INCLUDE cuda_runtime_api.h HINTS ${tenure_nvidia} /usr/local/cuda PATH_SUFFIXES include)
+find_path(TENURE_CUDA_CRT crt/host_config.h HINTS ${tenure_nvidia} /usr/local/cuda PATH_SUFFIXES include)
 find_library(TENURE_CUDART NAMES libcudart.so.13 libcudart.so.12 libcudart.so HINTS ${tenure_nvidia} /usr/local/cuda PATH_SUFFIXES lib lib64)
 set(tenure_has_cuda OFF)
-if(EXISTS "${TENURE_TORCH_DIR}/lib/libc10_cuda.so" AND TENURE_CUDA_INCLUDE AND TENURE_CUDART)
+if(EXISTS "${TENURE_TORCH_DIR}/lib/libc10_cuda.so" AND TENURE_CUDA_INCLUDE AND TENURE_CUDA_CRT AND TENURE_CUDART)
   set(tenure_has_cuda ON)
 endif()
 option(TENURE_CUDA "Run programs on CUDA devices" ${tenure_has_cuda})
 if(TENURE_CUDA)
   if(NOT tenure_has_cuda)
-    message(FATAL_ERROR "TENURE_CUDA needs a torch with CUDA, cuda_runtime_api.h and libcudart; found ${TENURE_TORCH_DIR}, ${TENURE_CUDA_INCLUDE}, ${TENURE_CUDART}")
+    message(FATAL_ERROR "TENURE_CUDA needs a torch with CUDA, cuda_runtime_api.h, crt/host_config.h (pip install nvidia-cuda-crt) and libcudart; "
+                        "found ${TENURE_TORCH_DIR}, ${TENURE_CUDA_INCLUDE}, ${TENURE_CUDA_CRT}, ${TENURE_CUDART}")
   endif()
   add_library(tenure::torch_cuda SHARED IMPORTED)
   set_target_properties(tenure::torch_cuda PROPERTIES
     IMPORTED_LOCATION "${TENURE_TORCH_DIR}/lib/libc10_cuda.so"
-    INTERFACE_INCLUDE_DIRECTORIES "${TENURE_CUDA_INCLUDE}"
+    INTERFACE_INCLUDE_DIRECTORIES "${TENURE_CUDA_INCLUDE};${TENURE_CUDA_CRT}"
     INTERFACE_LINK_LIBRARIES "tenure::torch;${TENURE_CUDART}")
 endif()
 
