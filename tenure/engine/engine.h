@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,7 +49,10 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
-  /// Imports a blob (not compiled again). Throws Error(kEngine or kBadFile) that says what to do.
+  /// What its engines run on, wherever the model was exported; nothing: where it was exported.
+  virtual std::optional<c10::DeviceType> device_type() const { return std::nullopt; }
+  /// Imports a blob (not compiled again) for the current device of that type. Throws Error(kEngine or kBadFile) that says what to
+  /// do.
   virtual std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob) = 0;
 };
 

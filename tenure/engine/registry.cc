@@ -6,6 +6,7 @@
 #include "tenure/base/error.h"
 #include "tenure/engine/null/null_backend.h"
 #include "tenure/engine/openvino/openvino_backend.h"
+#include "tenure/engine/tensorrt/tensorrt_backend.h"
 
 namespace tenure {
 namespace {
@@ -17,6 +18,7 @@ Backends all_backends() {
   Backends backends;
   backends.push_back(make_null_backend());
   backends.push_back(make_openvino_backend());
+  backends.push_back(make_tensorrt_backend());
   return backends;
 }
 

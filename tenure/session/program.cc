@@ -1,5 +1,6 @@
 #include "tenure/session/program.h"
 
+#include <c10/core/DeviceGuard.h>
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -88,12 +89,21 @@ void Program::move_to(c10::Device device) {
   const c10::Device from = find_accelerator(file_.graph).value_or(c10::kCPU);
   move_to_device(file_.graph, device);
   const bool moves = find_accelerator(file_.graph).value_or(c10::kCPU) != from;
-  check(!moves || file_.engines.empty(), ErrorCode::kUnsupported, "the program has engines, which were compiled for ", from,
+  const bool may_move = std::all_of(file_.engines.begin(), file_.engines.end(), [&](const EngineRecord& record) {
+    return find_backend(record.spec.backend).device_type() == device.type();
+  });
+  check(!moves || may_move, ErrorCode::kUnsupported, "the program has engines, which were compiled for ", from,
         ": it cannot run on ", device, "; compile the model for that device");
 }
 
 void Program::load_engines() {
+  const c10::OptionalDeviceGuard on_its_device(accelerator_);
+  const c10::DeviceType device = accelerator_.value_or(c10::kCPU).type();
   for (EngineRecord& record : file_.engines) {
+    const c10::DeviceType wanted = find_backend(record.spec.backend).device_type().value_or(device);
+    check(wanted == device, ErrorCode::kUnsupported, "engine \"", record.spec.name, "\" (", record.spec.backend, ") runs on ",
+          c10::DeviceTypeName(wanted, true), ", and the program on ", c10::DeviceTypeName(device, true), "; load it with device=\"",
+          c10::DeviceTypeName(wanted, true), "\"");
     check(engines_.emplace(record.spec.name, load_engine(record)).second, ErrorCode::kBadFile, "two engines are named ",
           record.spec.name);
   }

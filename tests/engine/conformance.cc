@@ -24,7 +24,19 @@ void bind_outputs(EngineContext& context, const std::vector<Fenced>& outputs) {
   for (size_t index = 0; index < outputs.size(); ++index) context.bind_output(index, outputs[index].tensor());
 }
 
-::testing::AssertionResult equals(const at::Tensor& got, const at::Tensor& want, double tolerance) {
+Tensors moved(Tensors tensors, c10::DeviceType device) {
+  for (at::Tensor& tensor : tensors) tensor = tensor.to(device);
+  return tensors;
+}
+
+Tensors make_inputs(const Part& part, int64_t size, const ConformanceEngine& tested) {
+  return moved(part.make_inputs(size), tested.device);
+}
+
+Tensors reference(const Part& part, const Tensors& inputs) { return part.reference(moved(inputs, c10::kCPU)); }
+
+::testing::AssertionResult equals(const at::Tensor& on_device, const at::Tensor& want, double tolerance) {
+  const at::Tensor got = on_device.cpu();
   const bool is_exact = tolerance == 0 || !got.is_floating_point();
   if (got.scalar_type() == want.scalar_type() && got.sizes() == want.sizes() &&
       (is_exact ? at::equal(got, want) : at::allclose(got, want, tolerance, tolerance))) {
@@ -34,7 +46,7 @@ void bind_outputs(EngineContext& context, const std::vector<Fenced>& outputs) {
 }
 
 void expect_answer(const Part& part, const Tensors& inputs, const std::vector<Fenced>& outputs, double tolerance) {
-  const Tensors want = part.reference(inputs);
+  const Tensors want = reference(part, inputs);
   ASSERT_EQ(outputs.size(), want.size());
   for (size_t index = 0; index < want.size(); ++index) {
     EXPECT_TRUE(equals(outputs[index].tensor(), want[index], tolerance)) << part.name << ", output " << index;
@@ -43,13 +55,13 @@ void expect_answer(const Part& part, const Tensors& inputs, const std::vector<Fe
 }
 
 /// Binds everything and runs once; checks the answer.
-void expect_run(const Engine& engine, EngineContext& context, const Part& part, int64_t size, double tolerance) {
-  const Tensors inputs = part.make_inputs(size);
+void expect_run(const Engine& engine, EngineContext& context, const Part& part, int64_t size, const ConformanceEngine& tested) {
+  const Tensors inputs = make_inputs(part, size, tested);
   const std::vector<Fenced> outputs = make_outputs(engine, inputs);
   bind_inputs(context, inputs);
   bind_outputs(context, outputs);
   context.enqueue();
-  expect_answer(part, inputs, outputs, tolerance);
+  expect_answer(part, inputs, outputs, tested.tolerance);
 }
 
 template <typename Body>
@@ -67,6 +79,10 @@ constexpr int64_t kSize = 5;
 
 }  // namespace
 
+void skip_without(c10::DeviceType device) {
+  if (device != c10::kCPU && !at::hasCUDA()) GTEST_SKIP() << "no " << device << " device here";
+}
+
 std::vector<std::string> part_names() {
   std::vector<std::string> names;
   for (const Part& part : parts()) names.push_back(part.name);
@@ -76,7 +92,7 @@ std::vector<std::string> part_names() {
 TEST_P(EnginePartConformance, WritesWhatAtenComputesIntoTheBoundMemoryAndNowhereElse) {
   const auto& [tested, name] = GetParam();
   const auto engine = load_part(tested.backend, name);
-  expect_run(*engine, *engine->make_context(), part(name), kSize, tested.tolerance);
+  expect_run(*engine, *engine->make_context(), part(name), kSize, tested);
 }
 
 TEST_P(EnginePartConformance, LeavesInputsAsTheyWere) {
@@ -85,7 +101,7 @@ TEST_P(EnginePartConformance, LeavesInputsAsTheyWere) {
   const auto context = engine->make_context();
   std::vector<Fenced> fenced;
   Tensors inputs;
-  const Tensors before = part(name).make_inputs(kSize);
+  const Tensors before = make_inputs(part(name), kSize, tested);
   for (const at::Tensor& input : before) inputs.push_back(fenced.emplace_back(input).tensor());
   const std::vector<Fenced> outputs = make_outputs(*engine, inputs);
   bind_inputs(*context, inputs);
@@ -101,10 +117,10 @@ TEST_P(EnginePartConformance, ReadsWhatTheBoundMemoryHoldsWhenItRuns) {
   const auto& [tested, name] = GetParam();
   const auto engine = load_part(tested.backend, name);
   const auto context = engine->make_context();
-  const Tensors inputs = part(name).make_inputs(kSize);
+  const Tensors inputs = make_inputs(part(name), kSize, tested);
   const std::vector<Fenced> outputs = make_outputs(*engine, inputs);
   for (int run = 0; run < 3; ++run) {
-    const Tensors content = part(name).make_inputs(kSize);
+    const Tensors content = make_inputs(part(name), kSize, tested);
     for (size_t index = 0; index < inputs.size(); ++index) inputs[index].copy_(content[index]);
     bind_inputs(*context, inputs);  // the same memory again
     bind_outputs(*context, outputs);
@@ -117,8 +133,8 @@ TEST_P(EnginePartConformance, RebindingOtherMemoryTakesEffectAndLeavesTheFormerA
   const auto& [tested, name] = GetParam();
   const auto engine = load_part(tested.backend, name);
   const auto context = engine->make_context();
-  const Tensors first = part(name).make_inputs(kSize);
-  const Tensors second = part(name).make_inputs(kSize);
+  const Tensors first = make_inputs(part(name), kSize, tested);
+  const Tensors second = make_inputs(part(name), kSize, tested);
   const std::vector<Fenced> first_outputs = make_outputs(*engine, first);
   const std::vector<Fenced> second_outputs = make_outputs(*engine, second);
   bind_inputs(*context, first);
@@ -135,13 +151,13 @@ TEST_P(EnginePartConformance, RebindingOneOutputKeepsTheOtherBindings) {
   const auto& [tested, name] = GetParam();
   const auto engine = load_part(tested.backend, name);
   const auto context = engine->make_context();
-  const Tensors inputs = part(name).make_inputs(kSize);
+  const Tensors inputs = make_inputs(part(name), kSize, tested);
   bind_inputs(*context, inputs);
   std::vector<Fenced> outputs = make_outputs(*engine, inputs);
   bind_outputs(*context, outputs);
   context->enqueue();
   for (size_t index = 0; index < outputs.size(); ++index) {
-    Fenced fresh(outputs[index].tensor().sizes(), outputs[index].tensor().scalar_type());
+    Fenced fresh(outputs[index].tensor().sizes(), outputs[index].tensor().scalar_type(), tested.device);
     context->bind_output(index, fresh.tensor());
     std::swap(outputs[index], fresh);
     context->enqueue();
@@ -153,7 +169,7 @@ TEST_P(EnginePartConformance, AlternatingBetweenTwoBindingsGivesEachItsAnswer) {
   const auto& [tested, name] = GetParam();
   const auto engine = load_part(tested.backend, name);
   const auto context = engine->make_context();
-  const Tensors inputs[2] = {part(name).make_inputs(kSize), part(name).make_inputs(kSize + 2)};
+  const Tensors inputs[2] = {make_inputs(part(name), kSize, tested), make_inputs(part(name), kSize + 2, tested)};
   const std::vector<Fenced> outputs[2] = {make_outputs(*engine, inputs[0]), make_outputs(*engine, inputs[1])};
   for (int run = 0; run < 6; ++run) {
     for (const Fenced& output : outputs[run % 2]) output.tensor().zero_();
@@ -175,9 +191,9 @@ TEST_P(EnginePartConformance, TwoContextsInTwoThreadsGiveEachItsOwnAnswer) {
   };
   std::vector<Lane> lanes;
   for (int64_t lane = 0; lane < 2; ++lane) {
-    Tensors inputs = part(name).make_inputs(kSize + lane);
+    Tensors inputs = make_inputs(part(name), kSize + lane, tested);
     std::vector<Fenced> outputs = make_outputs(*engine, inputs);
-    Tensors want = part(name).reference(inputs);
+    Tensors want = reference(part(name), inputs);
     lanes.push_back({std::move(inputs), std::move(outputs), std::move(want)});
   }
   const auto work = [&, tolerance = tested.tolerance](Lane& lane) {
@@ -205,9 +221,9 @@ TEST_P(EnginePartConformance, AContextWorksAfterItsSiblingDied) {
   const auto survivor = engine->make_context();
   {
     const auto sibling = engine->make_context();
-    expect_run(*engine, *sibling, part(name), kSize, tested.tolerance);
+    expect_run(*engine, *sibling, part(name), kSize, tested);
   }
-  expect_run(*engine, *survivor, part(name), kSize, tested.tolerance);
+  expect_run(*engine, *survivor, part(name), kSize, tested);
 }
 
 TEST_P(EnginePartConformance, ATruncatedBlobIsAnErrorNamingTheEngine) {
@@ -226,7 +242,7 @@ TEST_P(EngineConformance, SizesMayChangeFromRunToRun) {
     if (!part.is_dynamic) continue;
     const auto engine = load_part(GetParam().backend, part.name);
     const auto context = engine->make_context();
-    for (const int64_t size : {3, 1, 7, 2, 40, 3}) expect_run(*engine, *context, part, size, GetParam().tolerance);
+    for (const int64_t size : {3, 1, 7, 2, 40, 3}) expect_run(*engine, *context, part, size, GetParam());
   }
 }
 
@@ -235,17 +251,17 @@ TEST_P(EngineConformance, ASizeOfZeroGivesEmptyOutputsAndTheNextRunIsRight) {
     if (!part.is_dynamic) continue;
     const auto engine = load_part(GetParam().backend, part.name);
     const auto context = engine->make_context();
-    for (const int64_t size : {0, 3, 0, 0, 2}) expect_run(*engine, *context, part, size, GetParam().tolerance);
+    for (const int64_t size : {0, 3, 0, 0, 2}) expect_run(*engine, *context, part, size, GetParam());
   }
 }
 
 TEST_P(EngineConformance, AnEmptyTensorWithoutMemoryCanBeBound) {
   const auto engine = load_part(GetParam().backend, "dynamic_batch");
   const auto context = engine->make_context();
-  context->bind_input(0, at::empty({0, 8}));
-  context->bind_output(0, at::empty({0, 4}));
+  context->bind_input(0, at::empty({0, 8}, GetParam().device));
+  context->bind_output(0, at::empty({0, 4}, GetParam().device));
   context->enqueue();
-  expect_run(*engine, *context, part("dynamic_batch"), 2, GetParam().tolerance);
+  expect_run(*engine, *context, part("dynamic_batch"), 2, GetParam());
 }
 
 TEST_P(EngineConformance, GarbageIsAnErrorNamingTheEngine) {
@@ -288,8 +304,7 @@ TEST_P(EngineConformance, AnOutputIsWrittenInTheMemoryOfAnInputOrThatIsRefused) 
 TEST_P(EngineConformance, AContextHoldsNoTensorThatIsBoundToIt) {
   const auto engine = load_part(GetParam().backend, "relu");
   const auto context = engine->make_context();
-  const at::Tensor input = at::randn({3, 4});
-  const at::Tensor output = at::empty({3, 4});
+  const at::Tensor input = at::randn({3, 4}, GetParam().device), output = at::empty({3, 4}, GetParam().device);
   context->bind_input(0, input);
   context->bind_output(0, output);
   context->enqueue();
@@ -313,14 +328,14 @@ TEST_P(EngineConformance, BindingATensorThatDoesNotFitIsAnErrorThatSaysWhatWasEx
     EXPECT_THAT(error.what(), HasSubstr("engine \"dynamic_batch\": input 0 \"input_0\": expected contiguous Float [?, 8], got "));
   }
   EXPECT_THAT(error_of([&] { context->bind_output(0, at::zeros({2, 5})); }).what(), HasSubstr("output 0 \"output_0\""));
-  expect_run(*engine, *context, part("dynamic_batch"), 2, GetParam().tolerance);
+  expect_run(*engine, *context, part("dynamic_batch"), 2, GetParam());
 }
 
 TEST_P(EngineConformance, RunningWithSomethingUnboundIsAnError) {
   const auto engine = load_part(GetParam().backend, "relu");
   const auto context = engine->make_context();
   EXPECT_THAT(error_of([&] { context->enqueue(); }).what(), HasSubstr("input 0 \"input_0\" was not bound"));
-  context->bind_input(0, at::zeros({3, 4}));
+  context->bind_input(0, at::zeros({3, 4}, GetParam().device));
   EXPECT_THAT(error_of([&] { context->enqueue(); }).what(), HasSubstr("output 0 \"output_0\" was not bound"));
 }
 
@@ -332,15 +347,15 @@ TEST_P(EngineConformance, AnOutputOfTheWrongSizeIsAnErrorThatWritesNothingAround
     const auto context = engine->make_context();
     for (const int64_t wrong : {2, 6}) {
       SCOPED_TRACE(concat(name, " bound to ", wrong, " rows"));
-      const Tensors inputs = part(name).make_inputs(4);
-      const Fenced output({wrong, 4}, at::kFloat);
+      const Tensors inputs = make_inputs(part(name), 4, GetParam());
+      const Fenced output({wrong, 4}, at::kFloat, GetParam().device);
       bind_inputs(*context, inputs);
       context->bind_output(0, output.tensor());
       const Error error = error_of([&] { context->enqueue(); });
       EXPECT_EQ(error.code(), ErrorCode::kEngine) << error.what();
       EXPECT_THAT(error.what(), HasSubstr(name));
       EXPECT_TRUE(output.fence_is_intact());
-      expect_run(*engine, *context, part(name), 4, GetParam().tolerance);
+      expect_run(*engine, *context, part(name), 4, GetParam());
     }
   }
 }
@@ -348,7 +363,7 @@ TEST_P(EngineConformance, AnOutputOfTheWrongSizeIsAnErrorThatWritesNothingAround
 TEST_P(EngineConformance, AnUnchangedInputMayBeBoundAsItsOwnOutput) {
   const auto engine = load_part(GetParam().backend, "identity_alone");
   const auto context = engine->make_context();
-  const at::Tensor memory = at::randn({3, 4});
+  const at::Tensor memory = at::randn({3, 4}, GetParam().device);
   const at::Tensor before = memory.clone();
   context->bind_input(0, memory);
   context->bind_output(0, memory);

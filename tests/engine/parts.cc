@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -17,8 +16,8 @@ namespace {
 using Tensors = std::vector<at::Tensor>;
 
 constexpr int64_t kWidth = 8;
-constexpr size_t kFence = 128;  // bytes
-constexpr unsigned char kMark = 0xa5;
+constexpr int64_t kFence = 128;  // bytes
+constexpr int64_t kMark = 0xa5;
 
 std::string folder(const std::string& backend) { return std::string(TENURE_TEST_ENGINE_BLOBS) + "/" + backend + "/"; }
 
@@ -121,30 +120,28 @@ std::unique_ptr<Engine> load_part(const std::string& backend, const std::string&
   return std::make_unique<Engine>(spec, find_backend(backend).load(spec, part_blob(backend, part)));
 }
 
-Fenced::Fenced(at::IntArrayRef sizes, at::ScalarType dtype) {
-  const size_t element = c10::elementSize(dtype);
-  const size_t size = static_cast<size_t>(c10::multiply_integers(sizes)) * element;
-  bytes_.assign(2 * kFence + size, kMark);
-  const size_t misalignment = (element - reinterpret_cast<size_t>(bytes_.data()) % element) % element;
-  begin_ = kFence / 2 + misalignment + element;
+Fenced::Fenced(at::IntArrayRef sizes, at::ScalarType dtype, at::Device device) {
+  const int64_t element = static_cast<int64_t>(c10::elementSize(dtype));
+  const int64_t size = c10::multiply_integers(sizes) * element;
+  bytes_ = at::full({2 * kFence + size}, kMark, at::TensorOptions().dtype(at::kByte).device(device));
+  begin_ = kFence / 2 + element;
   end_ = begin_ + size;
-  tensor_ = at::from_blob(bytes_.data() + begin_, sizes, at::TensorOptions().dtype(dtype));
+  char* const begin = static_cast<char*>(bytes_.data_ptr()) + begin_;
+  tensor_ = at::from_blob(begin, sizes, at::TensorOptions().dtype(dtype).device(device));
 }
 
-Fenced::Fenced(const at::Tensor& source) : Fenced(source.sizes(), source.scalar_type()) { tensor_.copy_(source); }
+Fenced::Fenced(const at::Tensor& source) : Fenced(source.sizes(), source.scalar_type(), source.device()) { tensor_.copy_(source); }
 
 bool Fenced::fence_is_intact() const {
-  for (size_t i = 0; i < bytes_.size(); ++i) {
-    if ((i < begin_ || i >= end_) && bytes_[i] != kMark) return false;
-  }
-  return true;
+  const at::Tensor before = bytes_.slice(0, 0, begin_), after = bytes_.slice(0, end_);
+  return before.eq(kMark).all().item<bool>() && after.eq(kMark).all().item<bool>();
 }
 
 std::vector<Fenced> make_outputs(const Engine& engine, const std::vector<at::Tensor>& inputs) {
+  const at::Device device = inputs.empty() ? at::Device(at::kCPU) : inputs[0].device();
   std::vector<Fenced> outputs;
-  for (size_t index = 0; index < engine.spec().outputs.size(); ++index) {
-    outputs.emplace_back(engine.output_sizes(index, inputs), engine.spec().outputs[index].dtype);
-  }
+  for (size_t index = 0; index < engine.spec().outputs.size(); ++index)
+    outputs.emplace_back(engine.output_sizes(index, inputs), engine.spec().outputs[index].dtype, device);
   return outputs;
 }
 

@@ -35,7 +35,7 @@ std::unique_ptr<Engine> load_part(const std::string& backend, const std::string&
 /// A tensor whose memory is aligned to one element only, between two strips of marked bytes.
 class Fenced {
  public:
-  Fenced(at::IntArrayRef sizes, at::ScalarType dtype);
+  Fenced(at::IntArrayRef sizes, at::ScalarType dtype, at::Device device = at::kCPU);
   /// Copies the content of `source`.
   explicit Fenced(const at::Tensor& source);
 
@@ -43,13 +43,13 @@ class Fenced {
   bool fence_is_intact() const;
 
  private:
-  std::vector<unsigned char> bytes_;
-  size_t begin_ = 0;
-  size_t end_ = 0;
+  at::Tensor bytes_;
+  int64_t begin_ = 0;
+  int64_t end_ = 0;
   at::Tensor tensor_;
 };
 
-/// Fenced memory for the outputs of `engine` for these inputs.
+/// Fenced memory for the outputs of `engine` for these inputs, on their device.
 std::vector<Fenced> make_outputs(const Engine& engine, const std::vector<at::Tensor>& inputs);
 
 }  // namespace tenure::testing

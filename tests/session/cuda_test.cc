@@ -7,6 +7,7 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <gtest/gtest.h>
+#include <torch/library.h>
 
 #include <atomic>
 #include <random>
@@ -25,6 +26,14 @@ using c10::cuda::CUDAStreamGuard;
 constexpr int64_t kALittleWhile = 20'000'000;  // GPU clock cycles, some 10 ms
 
 const c10::Device kDevice(c10::kCUDA, 0);
+
+// A copy, made after the device has done nothing for a little while.
+at::Tensor rest(const at::Tensor& x) {
+  at::cuda::sleep(kALittleWhile);
+  return x.clone();
+}
+
+TORCH_LIBRARY(tenure_cuda_test, library) { library.def("rest(Tensor x) -> Tensor", &rest); }
 
 std::shared_ptr<const Program> on_device(std::string_view text, Weights weights = {}) {
   ProgramFile file;
@@ -173,6 +182,27 @@ TEST_F(Cuda, AResultUsedAndDroppedOnAnotherStreamIsNotWrittenBeforeThatWorkIsDon
   EXPECT_GT(reused, 0);  // or nothing was tried
 }
 
+// The first run's result lies in ordinary memory of PyTorch, which would give it to the next who asks.
+TEST_F(Cuda, AResultOfAnObservingRunToo) {
+  const CUDAStream main = c10::cuda::getCurrentCUDAStream(), side = new_stream();
+  for (int k = 1; k <= 5; ++k) {
+    Session session(on_device(kLine));
+    at::Tensor result = session.run({filled(k, {64, 1024})}).at(0);
+    at::Tensor seen;
+    wait_for(side, main);
+    {
+      const CUDAStreamGuard guard(side);
+      at::cuda::sleep(kALittleWhile);
+      seen = result + 0;
+      result = at::Tensor();
+    }
+    std::vector<at::Tensor> others;
+    for (int i = 0; i < 8; ++i) others.push_back(filled(-7, {64, 1024}));
+    side.synchronize();
+    ASSERT_TRUE(all_equal(seen, 2 * k + 1)) << k;
+  }
+}
+
 TEST_F(Cuda, AResultThatWasRecordedOnAnotherStreamIsNotWrittenBeforeThatWorkIsDone) {
   Session session(on_device(kLine));
   session.run({filled(0, {64, 1024})});
@@ -198,24 +228,31 @@ TEST_F(Cuda, AResultThatWasRecordedOnAnotherStreamIsNotWrittenBeforeThatWorkIsDo
   EXPECT_GT(reused, 0);
 }
 
+// The device rests in the middle of each run, with %a in the arena: another run may not begin then in the same frame.
 TEST_F(Cuda, AFrameThatGoesToAnotherStreamWaitsForItsLastRun) {
-  Session session(on_device(kLine), {.max_frames = 1});
+  Session session(on_device(R"(
+graph(%x: f32[64, 1024]):
+  %a: f32[64, 1024] = aten::add.Tensor(self=%x, other=%x)
+  %n: f32[64, 1024] = tenure_cuda_test::rest(x=%x)
+  %b: f32[64, 1024] = aten::neg(self=%a)
+  %c: f32[64, 1024] = aten::sub.Tensor(self=%n, other=%b)
+  return (%c)
+)"),
+                  {.max_frames = 1});
   const CUDAStream first = new_stream(), second = new_stream();
   for (int k = 0; k < 20; ++k) {
     at::Tensor a, b;
     {
       const CUDAStreamGuard guard(first);
-      const at::Tensor x = filled(k, {64, 1024});
-      at::cuda::sleep(kALittleWhile);
-      a = session.run({x}).at(0);
+      a = session.run({filled(k, {64, 1024})}).at(0);
     }
     {
       const CUDAStreamGuard guard(second);
-      b = session.run({filled(-k, {64, 1024})}).at(0);
+      b = session.run({filled(-k - 1, {64, 1024})}).at(0);
     }
     c10::cuda::device_synchronize();
-    ASSERT_TRUE(all_equal(a, 2 * k + 1)) << k;
-    ASSERT_TRUE(all_equal(b, 2 * k + 1)) << k;
+    ASSERT_TRUE(all_equal(a, 3 * k)) << k;
+    ASSERT_TRUE(all_equal(b, -3 * k - 3)) << k;
   }
   EXPECT_EQ(session.stats().frames, 1);
 }

@@ -18,13 +18,22 @@ namespace {
 
 caching::CUDAAllocator* ordinary = nullptr;  // the allocator that was there before ours
 
-// Of memory that an observing run got from the ordinary allocator.
-void delete_observed(void* p) {
-  if (MemoryScope* scope = current_memory_scope()) scope->freed(p);
-  ordinary->raw_delete(p);
+c10::Device current_device() { return {c10::DeviceType::CUDA, c10::cuda::current_device()}; }
+
+// Calls ordinary->recordStream for memory that the ordinary allocator gave.
+void record_stream(void* p, c10::Device device, c10::cuda::CUDAStream stream) {
+  c10::DataPtr as_ordinary(p, p, ordinary->raw_deleter(), device);
+  ordinary->recordStream(as_ordinary, stream);
+  as_ordinary.release_context();
 }
 
-c10::Device current_device() { return {c10::DeviceType::CUDA, c10::cuda::current_device()}; }
+// Of memory that a run got from the ordinary allocator. Whoever lets go of it may have used it on the stream that is current then,
+// as with a cell's; on the stream that it was allocated on this is nothing to the allocator.
+void delete_in_order(void* p) {
+  if (MemoryScope* scope = current_memory_scope(); scope != nullptr && scope->watches_frees()) scope->freed(p);
+  record_stream(p, current_device(), c10::cuda::getCurrentCUDAStream());
+  ordinary->raw_delete(p);
+}
 
 // PyTorch's CUDA operators are a library of their own, which a C++ program need not have linked.
 void load_operators() {
@@ -42,10 +51,10 @@ c10::DataPtr PassThroughAllocator::allocate(size_t bytes) {
   if (const Served served = scope->serve(Space::kDevice, bytes)) return as_device_pointer(served, current_device());
   c10::DataPtr memory = ordinary_->allocate(bytes);
   scope->allocated(Space::kDevice, memory.get(), bytes);
-  if (!scope->watches_frees() || memory.get_deleter() != ordinary_->raw_deleter()) return memory;
+  if (memory.get_deleter() != ordinary_->raw_deleter()) return memory;
   const c10::Device device = memory.device();
   void* const p = memory.release_context();
-  return {p, p, &delete_observed, device};
+  return {p, p, &delete_in_order, device};
 }
 
 void PassThroughAllocator::recordStream(const c10::DataPtr& memory, c10::cuda::CUDAStream stream) {
@@ -55,13 +64,10 @@ void PassThroughAllocator::recordStream(const c10::DataPtr& memory, c10::cuda::C
     return;
   }
   if (MemoryScope* scope = current_memory_scope()) scope->used_on_other_stream(p);
-  if (memory.get_deleter() != &delete_observed) {
+  if (memory.get_deleter() == &delete_in_order)
+    record_stream(p, memory.device(), stream);
+  else
     ordinary_->recordStream(memory, stream);  // which knows its own memory, and does nothing to other
-    return;
-  }
-  c10::DataPtr as_ordinary(p, p, ordinary_->raw_deleter(), memory.device());
-  ordinary_->recordStream(as_ordinary, stream);
-  as_ordinary.release_context();
 }
 
 void* PassThroughAllocator::raw_alloc(size_t bytes) {

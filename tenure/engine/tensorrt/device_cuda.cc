@@ -1,0 +1,36 @@
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "tenure/base/error.h"
+#include "tenure/engine/tensorrt/device.h"
+
+namespace tenure::tensorrt {
+
+c10::DeviceType device_type() { return c10::kCUDA; }
+
+c10::Device current_device() { return {c10::kCUDA, c10::cuda::current_device()}; }
+
+cudaStream_t current_stream(c10::Device device) { return c10::cuda::getCurrentCUDAStream(device.index()).stream(); }
+
+c10::DataPtr allocate(c10::Device device, size_t bytes) { return c10::GetAllocator(device.type())->allocate(bytes); }
+
+void copy(void* to, const void* from, size_t bytes, cudaStream_t stream) {
+  const cudaError_t status = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream);
+  check(status == cudaSuccess, ErrorCode::kEngine, "a copy of ", bytes, " bytes failed: ", cudaGetErrorString(status));
+}
+
+void synchronize(c10::Device device) noexcept {
+  int before = 0;
+  cudaGetDevice(&before);
+  cudaSetDevice(device.index());
+  cudaDeviceSynchronize();
+  cudaSetDevice(before);
+}
+
+std::string describe(c10::Device device) {
+  cudaDeviceProp properties;
+  if (cudaGetDeviceProperties(&properties, device.index()) != cudaSuccess) return device.str();
+  return concat(properties.name, ", compute capability ", properties.major, ".", properties.minor);
+}
+
+}  // namespace tenure::tensorrt
