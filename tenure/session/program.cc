@@ -25,10 +25,14 @@ void open_libraries(const std::vector<std::string>& paths) {
   }
 }
 
-std::shared_ptr<Engine> load_engine(EngineRecord& record) {
+std::shared_ptr<Engine> load_engine(EngineRecord& record, c10::DeviceType device) {
   return with_context([&] { return concat("engine ", record.spec.name); },
                       [&] {
                         Backend& backend = find_backend(record.spec.backend);
+                        const c10::DeviceType wanted = backend.device_type().value_or(device);
+                        check(wanted == device, ErrorCode::kUnsupported, backend.name(), " engines run on ",
+                              c10::DeviceTypeName(wanted, true), ", and the program lies on ", c10::DeviceTypeName(device, true),
+                              "; load it with device=\"", c10::DeviceTypeName(wanted, true), "\"");
                         auto compiled = backend.load(record.spec, record.blob);
                         record.blob = {};
                         return std::make_shared<Engine>(record.spec, std::move(compiled));
@@ -100,11 +104,7 @@ void Program::load_engines() {
   const c10::OptionalDeviceGuard on_its_device(accelerator_);
   const c10::DeviceType device = accelerator_.value_or(c10::kCPU).type();
   for (EngineRecord& record : file_.engines) {
-    const c10::DeviceType wanted = find_backend(record.spec.backend).device_type().value_or(device);
-    check(wanted == device, ErrorCode::kUnsupported, "engine \"", record.spec.name, "\" (", record.spec.backend, ") runs on ",
-          c10::DeviceTypeName(wanted, true), ", and the program on ", c10::DeviceTypeName(device, true), "; load it with device=\"",
-          c10::DeviceTypeName(wanted, true), "\"");
-    check(engines_.emplace(record.spec.name, load_engine(record)).second, ErrorCode::kBadFile, "two engines are named ",
+    check(engines_.emplace(record.spec.name, load_engine(record, device)).second, ErrorCode::kBadFile, "two engines are named ",
           record.spec.name);
   }
 }
