@@ -1,6 +1,6 @@
 """Makes the blobs of the engine conformance suite: the same small parts, once for each engine.
 
-Usage: make_engine_blobs.py OUTPUT_FOLDER ENGINE...   (engines: null, openvino)
+Usage: make_engine_blobs.py OUTPUT_FOLDER ENGINE...   (engines: null, openvino, tensorrt)
 
 For each part P and engine E it writes OUTPUT_FOLDER/E/P.blob; OUTPUT_FOLDER/E/manifest.json has the bindings of all parts, in the
 form of a saved program's manifest. Weights are simple exact fractions, so that the suite can compute them again.
@@ -181,7 +181,14 @@ def to_openvino(program: ExportedProgram, part: Part) -> bytes:
     return openvino.Core().compile_model(model, "CPU", config).export_model().getvalue()
 
 
-MAKERS = {"null": to_null, "openvino": to_openvino}
+def to_tensorrt(program: ExportedProgram, part: Part) -> bytes:
+    from tenure.backends.tensorrt import TensorRTBackend
+
+    backend = TensorRTBackend()
+    return backend.compile(program, backend.full_options({"max_size": "64"}))
+
+
+MAKERS = {"null": to_null, "openvino": to_openvino, "tensorrt": to_tensorrt}
 
 
 def srepr_size(text: str) -> str:

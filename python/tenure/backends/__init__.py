@@ -22,8 +22,19 @@ def _null() -> Backend:
     return NullBackend()
 
 
-_BACKENDS: dict[str, Callable[[], Backend]] = {"null": _null, "openvino": _openvino}
-_NOT_IN_THIS_BUILD = ("inductor", "tensorrt")
+def _tensorrt() -> Backend:
+    try:
+        from .tensorrt import TensorRTBackend
+    except ImportError as error:
+        raise Error(
+            "unsupported",
+            f"the tensorrt backend needs TensorRT-RTX or TensorRT, and ONNX ({error}): pip install tensorrt-rtx onnx onnxscript",
+        ) from error
+    return TensorRTBackend()
+
+
+_BACKENDS: dict[str, Callable[[], Backend]] = {"null": _null, "openvino": _openvino, "tensorrt": _tensorrt}
+_NOT_IN_THIS_BUILD = ("inductor",)
 
 
 def find_backends(chosen: str | Backend | Iterable[str | Backend]) -> list[Backend]:

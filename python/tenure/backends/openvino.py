@@ -9,14 +9,13 @@ import torch
 from openvino import Dimension, PartialShape, Type
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
-from torch.utils._sympy.numbers import int_oo
-from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
 from ..errors import Error
 from ..node_facts import is_getitem, is_operator, tensors_of
 from .base import Backend
 from .openvino_integers import why_integers_differ
 from .openvino_operators import OperatorTable, convert, operands
+from .size_bounds import size_bounds
 
 _TYPES = {
     torch.float32: Type.f32,
@@ -120,14 +119,8 @@ def _get_attr(graph: Graph, name: str, original: Node) -> Node:
 
 
 def _dimension(size: int | torch.SymInt, part: ExportedProgram) -> Dimension:
-    if isinstance(size, int) or size.node.expr.is_number:
-        return Dimension(int(size))
-    environment, expr = size.node.shape_env, size.node.expr
-    ranges = {symbol: part.range_constraints.get(symbol, environment.var_to_range.get(symbol)) for symbol in expr.free_symbols}
-    bounds = bound_sympy(expr, ranges) if all(ranges.values()) else ValueRanges(0, int_oo)
-    # torch.export says "2 or more" where it means "may differ": 0 and 1 run as well.
-    low = int(bounds.lower) if bounds.lower.is_number and bounds.lower > 2 else 0
-    return Dimension(low, -1 if bounds.upper >= 2**31 else int(bounds.upper))
+    low, high = size_bounds(size, part)
+    return Dimension(low) if low == high else Dimension(low, -1 if high is None else high)
 
 
 def _with_output_types(model: openvino.Model, expected: list[torch.Tensor]) -> openvino.Model:

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::array<std::string_view, 2> kRunOptions = {"weight_streaming_budget", "runtime_cache"};
 // Those that the engine was built with: the file keeps them, nothing is left to do.
-constexpr std::array<std::string_view, 3> kBuildOptions = {"workspace_bytes", "optimization_level", "tf32"};
+constexpr std::array<std::string_view, 3> kBuildOptions = {"max_size", "tf32", "workspace_bytes"};
 
 bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();

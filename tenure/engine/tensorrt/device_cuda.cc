@@ -1,3 +1,4 @@
+#include <ATen/Context.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 
@@ -8,7 +9,12 @@ namespace tenure::tensorrt {
 
 c10::DeviceType device_type() { return c10::kCUDA; }
 
-c10::Device current_device() { return {c10::kCUDA, c10::cuda::current_device()}; }
+c10::Device current_device() {
+  check(at::hasCUDA() && c10::cuda::device_count() > 0, ErrorCode::kUnsupported,
+        "TensorRT engines run on a GPU, and PyTorch finds no CUDA device here");
+  at::globalContext().lazyInitDevice(c10::kCUDA);  // PyTorch's allocator has no memory before
+  return {c10::kCUDA, c10::cuda::current_device()};
+}
 
 cudaStream_t current_stream(c10::Device device) { return c10::cuda::getCurrentCUDAStream(device.index()).stream(); }
 
