@@ -2,7 +2,8 @@
 
 namespace tenure::testing {
 
-const ConformanceEngine kTensorRt = {.backend = "tensorrt", .tolerance = 1e-5, .device = c10::kCUDA};
+// TensorRT-RTX 1.4 multiplies float32 in TF32, ten bits of mantissa, also where the engine was built without that flag.
+const ConformanceEngine kTensorRt = {.backend = "tensorrt", .tolerance = 4e-3, .device = c10::kCUDA};
 
 INSTANTIATE_TEST_SUITE_P(TensorRt, EngineConformance, ::testing::Values(kTensorRt));
 INSTANTIATE_TEST_SUITE_P(TensorRt, EnginePartConformance,
