@@ -14,7 +14,8 @@
 namespace tenure::testing::trt {
 
 /// A call that changes something or takes long; getters are not noted. A method that the double lacks is noted as
-/// "unexpected:<method>" and fails; so is "unexpected:~ICudaEngine", when contexts outlive their engine, and "unexpected:~IRuntime".
+/// "unexpected:<method>" and fails; so is "unexpected:~ICudaEngine", when contexts outlive their engine, and
+/// "unexpected:~IRuntime".
 struct Call {
   std::string name;               // the method's
   std::string tensor;             // of methods that name one

@@ -127,7 +127,8 @@ Program::Program(const Blob& blob) : Program(blob, read_archive(blob.archive, "t
 // The ports are made first: they read what the interpreter takes.
 Program::Program(const Blob& blob, ProgramFile file)
     : ports_(make_ports(file.graph, blob.options)),
-      input_count_(static_cast<size_t>(std::count_if(ports_.begin(), ports_.end(), [](const Port& port) { return port.is_input; }))),
+      input_count_(
+          static_cast<size_t>(std::count_if(ports_.begin(), ports_.end(), [](const Port& port) { return port.is_input; }))),
       interpreter_(std::move(file)) {
   check_names(ports_, blob.options);
 }

@@ -26,10 +26,10 @@ struct Port {
   bool is_input = false;
   at::ScalarType dtype = at::kFloat;
   nvinfer1::DataType type = nvinfer1::DataType::kFLOAT;
-  nvinfer1::Dims dims{};     // -1 where dynamic
-  bool on_host = false;      // a shape tensor
-  std::string aliases;       // an output's input, or empty
-  std::vector<Expr> sizes;   // in the symbols of the archive
+  nvinfer1::Dims dims{};    // -1 where dynamic
+  bool on_host = false;     // a shape tensor
+  std::string aliases;      // an output's input, or empty
+  std::vector<Expr> sizes;  // in the symbols of the archive
 };
 
 struct Input {
