@@ -17,12 +17,12 @@ namespace tenure::testing::trt {
 /// "unexpected:<method>" and fails; so is "unexpected:~ICudaEngine", when contexts outlive their engine, and
 /// "unexpected:~IRuntime".
 struct Call {
-  std::string name;               // the method's
-  std::string tensor;             // of methods that name one
-  std::vector<int64_t> dims;      // setInputShape
-  const void* address = nullptr;  // a tensor's, of memory, of an allocator; enqueueV3 and setOptimizationProfileAsync: the stream
-  int64_t number = 0;             // bytes, the profile, the strategy of allocation
-  const void* object = nullptr;   // the IRuntime, ICudaEngine, IExecutionContext, IRuntimeConfig or IRuntimeCache
+  std::string name;                // the method's
+  std::string tensor = {};         // of methods that name one
+  std::vector<int64_t> dims = {};  // setInputShape
+  const void* address = nullptr;   // a tensor's, of memory, of an allocator; enqueueV3 and setOptimizationProfileAsync: the stream
+  int64_t number = 0;              // bytes, the profile, the strategy of allocation
+  const void* object = nullptr;    // the IRuntime, ICudaEngine, IExecutionContext, IRuntimeConfig or IRuntimeCache
 };
 
 /// All calls since the process began, or forget_calls.
@@ -53,11 +53,11 @@ using Profile = std::map<std::string, Bounds>;
 
 struct BlobOptions {
   std::vector<Profile> profiles = {{}};
-  std::vector<int64_t> scratch_bytes;          // by profile; 0 for those that are missing
-  int64_t streamable_weights = 0;              // bytes
-  std::map<std::string, std::string> aliases;  // output -> input whose memory it must be bound to
-  std::set<std::string> host_inputs;           // shape tensors: read on the CPU, output sizes may follow from their values
-  std::string other_compute_capability;        // "8.6": as if it had been built for that one, it is refused
+  std::vector<int64_t> scratch_bytes = {};          // by profile; 0 for those that are missing
+  int64_t streamable_weights = 0;                   // bytes
+  std::map<std::string, std::string> aliases = {};  // output -> input whose memory it must be bound to
+  std::set<std::string> host_inputs = {};           // shape tensors: read on the CPU, output sizes may follow from their values
+  std::string other_compute_capability = {};        // "8.6": as if it had been built for that one, it is refused
 };
 
 /// What the double's deserializeCudaEngine takes. `archive` is a part as torch.export.save writes it, a blob of the null engine.

@@ -81,7 +81,7 @@ nvinfer1::ICudaEngine* RuntimeDouble::deserializeCudaEngine(const void* blob, si
     const Blob read = read_blob({static_cast<const char*>(blob), size});
     const std::string& other = read.options.other_compute_capability;
     check(other.empty(), ErrorCode::kEngine,
-          "The engine plan file is generated on an incompatible device, expecting compute 9.0 got ", "compute ", other,
+          "The engine plan file is generated on an incompatible device, expecting compute 9.0 got compute ", other,
           ", please rebuild.");
     return new EngineDouble(std::make_shared<Loaded>(read, logger_), engines_);
   });

@@ -84,7 +84,7 @@ class PartialEngine : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCuda
   int32_t getTensorComponentsPerElement(Name) const noexcept final { return unexpected("getTensorComponentsPerElement", -1); }
   int32_t getTensorVectorizedDim(Name) const noexcept final { return unexpected("getTensorVectorizedDim", -1); }
   nvinfer1::HardwareCompatibilityLevel getHardwareCompatibilityLevel() const noexcept final {
-    return unexpected("getHardwareCompatibilityLevel", nvinfer1::HardwareCompatibilityLevel::kNONE);
+    return unexpected("getHardwareCompatibilityLevel", nvinfer1::HardwareCompatibilityLevel{});
   }
   int32_t getNbAuxStreams() const noexcept final { return unexpected("getNbAuxStreams", 0); }
   int32_t getTensorBytesPerComponentV2(Name, int32_t) const noexcept final { return unexpected("getTensorBytesPerComponent", -1); }
