@@ -246,7 +246,7 @@ def test_a_part_that_the_backend_fails_to_compile_stays_outside_with_the_reason(
     assert "the compiler ran out of luck" in reasons(artifact)
 
 
-@pytest.mark.parametrize(("backend", "code"), [("tensorrt", "unsupported"), ("inductor", "unsupported"), ("nosuch", "not found")])
+@pytest.mark.parametrize(("backend", "code"), [("inductor", "unsupported"), ("nosuch", "not found")])
 def test_a_backend_that_is_not_there_is_refused_with_the_names_of_those_that_are(backend, code):
     with pytest.raises(Error, match="null, openvino") as caught:
         lower(Function(lambda m, x: x.sin()), (torch.randn(2),), backend=backend)
