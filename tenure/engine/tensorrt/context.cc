@@ -167,10 +167,15 @@ void Context::enqueue() {
   if (!is_told_ || host_values_changed()) tell();
   if (!has_work_) return;
   const cudaStream_t stream = current_stream(engine_.device());
-  if (misaligned_.empty()) [[likely]]
-    run(stream);
-  else
-    run_with_copies(stream);
+  try {
+    if (misaligned_.empty()) [[likely]]
+      run(stream);
+    else
+      run_with_copies(stream);
+  } catch (...) {
+    forget_active();
+    throw;
+  }
 }
 
 // The scratch memory is asked for in each run, and so planned; of a plan its address is the same in each.
