@@ -52,7 +52,7 @@ void run(EngineContext& context, const Tensors& inputs, const Tensors& outputs) 
   context.enqueue();
 }
 
-// PyTorch's kernels give other last bits for memory that is aligned otherwise: it is computed from the same memory as the double does.
+// From memory as the double computes from: kernels give other last bits for memory that is aligned otherwise.
 void expect_answer(const std::string& name, const Tensors& inputs, const Tensors& outputs) {
   const Tensors want = part(name).reference(aligned(inputs));
   for (size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(at::equal(outputs[i], want[i])) << name << ", output " << i;
