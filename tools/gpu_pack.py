@@ -54,7 +54,7 @@ def unpack(folder: Path) -> None:
     with lzma.open(folder / f"{LIBRARY}.xz") as packed, open(root / "lib" / LIBRARY, "wb") as out:
         shutil.copyfileobj(packed, out, 1 << 20)
     with tarfile.open(folder / "rest.tar.xz") as rest:
-        rest.extractall(root, filter="data")
+        rest.extractall(root, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # not in Debian 12's Python
     print(f"export TENSORRT_ROOT={root}")
     if (root / "blobs").exists():
         print(f"export TENURE_TENSORRT_BLOBS={root / 'blobs'}")

@@ -98,7 +98,8 @@ def load(
     Args:
       path: the file. It is read whole; nothing pickled in it is ever read.
       device: where to run; None means as exported. The file's CUDA device, or the CPU if all of it lies there, becomes this one:
-        weights, and what operators are told, as torch.export.passes.move_to_device_pass does. Engines cannot be moved.
+        weights, and what operators are told, as torch.export.passes.move_to_device_pass does. Engines cannot be moved, but
+        TensorRT's run on a GPU wherever the model was compiled.
       trust_native_code: allow engines that are native code, and the import of whatever Python package the file names. Such a file
         can do anything that its user can, so pass it only for files that you made or trust. The engines of this build are data
         and need no trust.

@@ -82,19 +82,18 @@ def _ordered(graph: Graph, result: Node, output: Output) -> Node:
     order = memory_order(output.node.meta["val"])
     if order is None or list(order) == list(output.order):
         return result
-    aten, back = torch.ops.aten, [order.index(dim) for dim in range(len(order))]
-    last, value = result, output.node.meta["val"]
+    aten, value = torch.ops.aten, output.node.meta["val"]
     for target, args, kwargs in (
         (aten.permute.default, (list(order),), {}),
         (aten.clone.default, (), {"memory_format": torch.contiguous_format}),
-        (aten.permute.default, (back,), {}),
+        (aten.permute.default, (Output(output.node, value, order).restoring,), {}),
     ):
-        with graph.inserting_after(last):
-            step = graph.call_function(target, (last, *args), kwargs)
+        with graph.inserting_after(result):
+            step = graph.call_function(target, (result, *args), kwargs)
         with value.fake_mode:
-            step.meta["val"] = target(last.meta["val"], *args, **kwargs)
-        last = step
-    return last
+            step.meta["val"] = target(result.meta["val"], *args, **kwargs)
+        result = step
+    return result
 
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:

@@ -9,9 +9,8 @@
 
 namespace tenure {
 
-/// The one device besides the CPU that the graph names; nothing if it names none. A CUDA device without a number becomes
-/// the first. Throws
-/// Error(kUnsupported) if there are several, or one that is no CUDA device.
+/// The one device besides the CPU that the graph names; nothing if it names none. A CUDA device without a number becomes the first.
+/// Throws Error(kUnsupported) if there are several, or one that is no CUDA device.
 std::optional<c10::Device> find_accelerator(Graph& graph);
 
 /// What the graph says of its accelerator, or of the CPU if it has none, it then says of `device`: of values, and in the arguments

@@ -46,7 +46,7 @@ TEST(DamagedArchive, AMissingFileIsNotFound) {
 
 TEST(DamagedArchive, FoldersAndPipesAreRefusedAtOnce) {
   EXPECT_EQ(error_of([] { read_archive(TENURE_TEST_ARCHIVES); }).code(), ErrorCode::kBadFile);
-  const std::string pipe = testing::TempDir() + "tenure_pipe.pt2";
+  const std::string pipe = ::testing::TempDir() + "tenure_pipe.pt2";
   std::filesystem::remove(pipe);
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_EQ(error_of([&] { read_archive(pipe); }).code(), ErrorCode::kBadFile);

@@ -74,15 +74,6 @@ std::vector<char> replace_in(const std::vector<char>& archive, const std::string
   return rewrite(archive, {{record, content}});
 }
 
-Error error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  throw std::runtime_error("no error was thrown");
-}
-
 Error error_of_reading(const std::vector<char>& archive) {
   return error_of([&] { read_archive(archive, "test.pt2"); });
 }

@@ -1,7 +1,6 @@
 // tests/archive/support.h: reading and rewriting the archives that make_archives.py wrote.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -9,6 +8,7 @@
 
 #include "tenure/archive/archive.h"
 #include "tenure/base/error.h"
+#include "tests/error_of.h"
 
 namespace tenure::test {
 
@@ -24,8 +24,8 @@ std::string record_of(const std::vector<char>& archive, const std::string& recor
 std::vector<char> replace_in(const std::vector<char>& archive, const std::string& record, const std::string& from,
                              const std::string& to);
 
-/// Calls `body`, which must throw a tenure::Error, and gives it.
-Error error_of(const std::function<void()>& body);
+using testing::error_of;
+/// What reading these bytes throws.
 Error error_of_reading(const std::vector<char>& archive);
 
 /// The first node with that target, and an argument of a node by name; fail the test if there is none.

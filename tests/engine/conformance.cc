@@ -9,6 +9,7 @@
 #include "tenure/base/error.h"
 #include "tenure/engine/registry.h"
 #include "tests/engine/parts.h"
+#include "tests/error_of.h"
 
 namespace tenure::testing {
 namespace {
@@ -62,17 +63,6 @@ void expect_run(const Engine& engine, EngineContext& context, const Part& part, 
   bind_outputs(context, outputs);
   context.enqueue();
   expect_answer(part, inputs, outputs, tested.tolerance);
-}
-
-template <typename Body>
-Error error_of(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return Error(ErrorCode::kInternal, "no Error was thrown");
 }
 
 constexpr int64_t kSize = 5;

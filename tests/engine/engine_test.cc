@@ -7,11 +7,13 @@
 #include <thread>
 
 #include "tenure/base/error.h"
+#include "tests/error_of.h"
 
 namespace tenure {
 namespace {
 
 using ::testing::ElementsAre;
+using testing::error_of;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -42,17 +44,6 @@ EngineSpec two_in_three_out() {
 Engine make_engine(EngineSpec spec) { return Engine(std::move(spec), std::make_unique<IdleEngine>()); }
 
 std::vector<at::Tensor> inputs(int64_t x, int64_t y) { return {at::zeros({x, 3}), at::zeros({y}, at::kLong)}; }
-
-template <typename Body>
-Error error_of(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return Error(ErrorCode::kInternal, "no Error was thrown");
-}
 
 TEST(EngineOutputSizes, FollowFromTheSizesOfTheInputs) {
   const Engine engine = make_engine(two_in_three_out());

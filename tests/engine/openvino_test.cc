@@ -8,22 +8,12 @@
 #include "tenure/base/error.h"
 #include "tenure/engine/registry.h"
 #include "tests/engine/parts.h"
+#include "tests/error_of.h"
 
 namespace tenure::testing {
 namespace {
 
 using ::testing::HasSubstr;
-
-template <typename Body>
-Error error_of(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return Error(ErrorCode::kInternal, "no Error was thrown");
-}
 
 Error load_error(const EngineSpec& spec) {
   return error_of([&] { find_backend("openvino").load(spec, part_blob("openvino", "relu")); });

@@ -9,6 +9,7 @@
 #include "tenure/engine/tensorrt/tensorrt_backend.h"
 #include "tests/engine/parts.h"
 #include "tests/engine/tensorrt_double/double.h"
+#include "tests/error_of.h"
 
 namespace tenure::testing {
 namespace {
@@ -68,17 +69,6 @@ std::vector<std::string> names_of_calls() {
   std::vector<std::string> names;
   for (const trt::Call& call : trt::calls()) names.push_back(call.name);
   return names;
-}
-
-template <typename Body>
-Error error_of(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return Error(ErrorCode::kInternal, "no Error was thrown");
 }
 
 class TensorRtEngine : public ::testing::Test {

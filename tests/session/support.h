@@ -12,6 +12,7 @@
 
 #include "tenure/base/error.h"
 #include "tenure/session/session.h"
+#include "tests/error_of.h"
 
 namespace tenure::testing {
 
@@ -40,16 +41,5 @@ void expect_answers(Session& session, const Tensors& inputs, const Tensors& want
 
 /// What explain() says of the value of that name.
 ValueExplanation explain_value(const Session& session, const std::string& value);
-
-/// The Error that `body` throws; fails the test if it throws none.
-template <typename Body>
-Error error_of(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error;
-  }
-  throw std::logic_error("no tenure::Error was thrown");
-}
 
 }  // namespace tenure::testing

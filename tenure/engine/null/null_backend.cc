@@ -107,7 +107,7 @@ class NullBackend final : public Backend {
     return with_context([&] { return concat("engine \"", spec.name, "\""); },
                         [&] {
                           ProgramFile file = read_archive(blob, "its blob");
-                          find_accelerator(file.graph);
+                          find_accelerator(file.graph);  // numbers its devices, as the program's are
                           place_weights(file);
                           return std::make_unique<NullEngine>(spec, null::Interpreter(std::move(file)));
                         });

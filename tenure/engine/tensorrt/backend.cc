@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <mutex>
 #include <utility>
 
 #include "tenure/engine/tensorrt/compiled.h"
@@ -10,17 +12,14 @@ namespace tenure {
 namespace tensorrt {
 namespace {
 
-constexpr std::array<std::string_view, 2> kRunOptions = {"weight_streaming_budget", "runtime_cache"};
-// Those that the engine was built with: the file keeps them, nothing is left to do.
-constexpr std::array<std::string_view, 3> kBuildOptions = {"max_size", "tf32", "workspace_bytes"};
-
-bool contains(std::span<const std::string_view> names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
+constexpr std::array<std::string_view, 5> kOptions = {
+    "weight_streaming_budget", "runtime_cache",
+    // Those that the engine was built with: the file keeps them, nothing is left to do.
+    "max_size", "tf32", "workspace_bytes"};
 
 void check_options(const EngineSpec& spec) {
   for (const auto& [name, value] : spec.options)
-    check(contains(kRunOptions, name) || contains(kBuildOptions, name), ErrorCode::kInvalidArgument, "engine \"", spec.name,
+    check(std::find(kOptions.begin(), kOptions.end(), name) != kOptions.end(), ErrorCode::kInvalidArgument, "engine \"", spec.name,
           "\": TensorRT engines have no option ", name);
 }
 

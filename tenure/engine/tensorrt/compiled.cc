@@ -1,7 +1,6 @@
 #include "tenure/engine/tensorrt/compiled.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "tenure/engine/tensorrt/aliases.h"

@@ -90,8 +90,7 @@ class Context final : public EngineContext {
   struct Execution {
     struct Told {
       const void* address = nullptr;
-      std::vector<int64_t> sizes;
-      bool has_sizes = false;
+      std::optional<std::vector<int64_t>> sizes;  // of inputs
     };
 
     std::unique_ptr<nvinfer1::IExecutionContext> context;

@@ -1,7 +1,6 @@
 #include <c10/util/SmallVector.h>
 
 #include <cstdint>
-#include <cstring>
 
 #include "tenure/engine/tensorrt/compiled.h"
 #include "tenure/engine/tensorrt/convert.h"
@@ -31,10 +30,9 @@ void Context::bind(std::vector<Bound>& bounds, const std::vector<Port>& ports, s
   check(tensor.device() == expected, ErrorCode::kInvalidArgument, port.guard.label(), ": expected a tensor on ", expected,
         port.on_host ? ", since sizes follow from its values," : "", " got one on ", tensor.device());
   void* const data = tensor.numel() == 0 ? engine_.no_elements() : tensor.data_ptr();
-  if (const bool same_sizes = tensor.sizes().equals(bound.sizes); bound.data == data && same_sizes)
-    return;
-  else if (!same_sizes || bound.data == nullptr)
-    has_new_sizes_ = true;
+  const bool same_sizes = tensor.sizes().equals(bound.sizes);
+  if (bound.data == data && same_sizes) return;
+  has_new_sizes_ |= !same_sizes;  // at first they are new anyhow
   bound.sizes.assign(tensor.sizes().begin(), tensor.sizes().end());
   bound.bytes = tensor.nbytes();
   bound.data = data;
@@ -103,11 +101,11 @@ bool Context::tell_sizes() {
   for (size_t index = 0; index < inputs_.size(); ++index) {
     const Port& port = engine_.inputs()[index];
     Execution::Told& told = active_->inputs[index];
-    if (told.has_sizes && told.sizes == inputs_[index].sizes) continue;
+    if (told.sizes == inputs_[index].sizes) continue;
     check_call(active_->context->setInputShape(port.name.c_str(), to_dims(inputs_[index].sizes)),
                [&] { return concat("take sizes ", sizes_text(inputs_[index].sizes), " for ", port.guard.label()); });
     told.sizes = inputs_[index].sizes;
-    told.has_sizes = changed = true;
+    changed = true;
   }
   return changed;
 }

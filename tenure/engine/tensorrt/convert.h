@@ -11,7 +11,7 @@ namespace tenure::tensorrt {
 
 /// Throws Error(kUnsupported) for a dtype that TensorRT does not have.
 nvinfer1::DataType to_data_type(at::ScalarType dtype);
-/// "float32", as PyTorch calls it; "fp8" and its kind for what PyTorch tensors of this build cannot be.
+/// "float32", as PyTorch calls it; by TensorRT's number for what to_data_type never gives.
 std::string name_of(nvinfer1::DataType type);
 
 /// Throws Error(kUnsupported) for more dimensions than TensorRT takes.
