@@ -21,6 +21,7 @@ from .mutations import FUNCTIONALIZED
 from .node_facts import is_compute, is_mutating, is_operator, is_part_of_view, is_tensor, is_view, output_specs, weight_tensors
 from .observed_strides import observe_strides, tell_view
 from .part import expression
+from .written_strides import drop_copies_of_the_same, write_by_copies, writes_that_may_reorder
 
 _KEPT_META = ("val", "unbacked_bindings")
 
@@ -52,6 +53,9 @@ def export(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
 
 def functionalize(program: ExportedProgram) -> ExportedProgram:
     """torch.export's functional form, of whole operators. `program` stays as it is. Raises what torch.export raises."""
+    if writes_that_may_reorder(program.graph):
+        program = as_exported(program, with_samples=True)
+        write_by_copies(program.graph)
     with _copies_into_state_kept(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # torch's own, about its own code
         # torch's shape rule for aten::zero gives dense strides; the operator keeps those of its argument.
@@ -95,6 +99,7 @@ def decompose(program: ExportedProgram, observe: bool = True) -> ExportedProgram
         program.graph.erase_node(node)
     if observe:
         observe_strides(program)
+    drop_copies_of_the_same(program.graph)
     _drop_copies(program.graph)
     _drop_copies_into_state(program)
     _give_returned_state_its_strides(program)
@@ -107,8 +112,8 @@ def decompose(program: ExportedProgram, observe: bool = True) -> ExportedProgram
     return program
 
 
-def as_exported(program: ExportedProgram) -> ExportedProgram:
-    """The program itself, in a graph of its own, but for sample inputs and traces of source code. It shares the weights."""
+def as_exported(program: ExportedProgram, with_samples: bool = False) -> ExportedProgram:
+    """The program itself, in a graph of its own, but for traces of source code and perhaps sample inputs. It shares the weights."""
     graph = copy.deepcopy(program.graph)
     for node, original in zip(graph.nodes, program.graph.nodes, strict=True):
         node.name = original.name  # "input", say, which torch.fx would give to no node
@@ -120,6 +125,7 @@ def as_exported(program: ExportedProgram) -> ExportedProgram:
         state_dict=program.state_dict,
         range_constraints=program.range_constraints,
         module_call_graph=program.module_call_graph,
+        example_inputs=program.example_inputs if with_samples else None,
         constants=program.constants,
         verifiers=program.verifiers,
     )

@@ -118,3 +118,44 @@ def test_views_of_what_a_shape_rule_tells_wrong_are_told_anew():
     observe_strides(exported)
     told = [node.meta["val"] for node in exported.graph.output_node().args[0]]
     assert [view.stride()[1:] for view in told] == [view.stride()[1:] for view in forward(None, x)]
+
+
+def reads_what_it_wrote(m, x):
+    x.masked_fill_(x > 0, 2)
+    y = x.clamp(0, 3)
+    x.add_(1)
+    return y, x.mul(2)
+
+
+def reads_what_it_wrote_through_a_view(m, x):
+    y = (x - 1).transpose(0, 2).contiguous().transpose(0, 2)
+    y.transpose(0, 1).masked_fill_(y.transpose(0, 1) > 0, 2)
+    return y.clamp(0, 3), y.transpose(0, 2) + 1
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["ahead", "torch.compile"])
+@pytest.mark.parametrize("forward", [reads_what_it_wrote, reads_what_it_wrote_through_a_view])
+def test_what_an_in_place_operator_wrote_keeps_its_strides_for_later_readers(forward, compiled):
+    def sample() -> torch.Tensor:
+        return torch.arange(-12.0, 12.0).reshape(4, 3, 2).permute(2, 1, 0)
+
+    model = Function(forward)
+    if compiled:
+        run = tenure.compile(model, (sample(),), backend="null", min_block_size=1)
+        assert run.engines
+    else:
+        run = torch.compile(model, backend="tenure", options={"backend": "null", "min_block_size": 1})
+    for _ in range(3):
+        x, mine = sample(), sample()
+        got, want = run(mine), forward(None, x)
+        assert [each.stride() for each in got] == [each.stride() for each in want]
+        assert all(map(torch.equal, got, want))
+        assert torch.equal(mine, x)
+        assert mine.stride() == x.stride()
+
+
+def test_an_in_place_operator_that_keeps_the_order_anyway_costs_no_copy():
+    x = torch.randn(4, 3, 2).permute(2, 1, 0)
+    program = tenure.compile(Function(lambda m, x: (x.add_(1) * 2).relu()), (x,), backend="null", min_block_size=1)
+    program(x)
+    assert not [value.target for value in program.explain().values if value.target and "copy" in value.target]
