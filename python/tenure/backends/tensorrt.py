@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import onnx  # noqa: F401  # torch.onnx imports it late: what lacks must be known at once
 import onnxscript  # noqa: F401
@@ -22,6 +26,7 @@ try:
 except ImportError:
     import tensorrt as trt
 
+# Not int8, which to TensorRT is a quantized float.
 _TYPES = {
     torch.float32: trt.DataType.FLOAT,
     torch.float16: trt.DataType.HALF,
@@ -29,9 +34,18 @@ _TYPES = {
     torch.int64: trt.DataType.INT64,
     torch.int32: trt.DataType.INT32,
     torch.uint8: trt.DataType.UINT8,
-    torch.int8: trt.DataType.INT8,
     torch.bool: trt.DataType.BOOL,
 }
+_INTEGERS = {torch.int64, torch.int32}
+
+# What TensorRT-RTX 1.4 and its parser do not take, though torch.onnx translates it. One such operator would fail its whole part.
+_OF_BYTES = {"_to_copy", "clone"}  # all that uint8 is for
+_NOT_OF_BOOLS = {"add", "sub", "pow", "amax", "amin", "max", "min", "sort", "topk", "isnan"}
+_PRODUCTS = {"mm", "bmm", "addmm", "baddbmm", "mv", "dot", "matmul", "linear", "einsum", "convolution"}
+_NOT_OF_INTEGERS = {*_PRODUCTS, "isnan", "isinf", "relu", "round", "__and__", "__or__", "__xor__", "__lshift__", "__rshift__"}
+_FAMILIES_NOT_OF_INTEGERS = ("bitwise_", "conv", "avg_pool", "max_pool")
+_NOT_OF_BFLOAT16 = {"hardswish"}
+_SCATTER = {"scatter", "scatter_add", "scatter_reduce"}
 
 # Float32 is float32, as in PyTorch; and engines must be told the largest sizes that they will meet.
 _DEFAULTS = {"tf32": "0", "max_size": "32768"}
@@ -63,7 +77,9 @@ class TensorRTBackend(Backend):
                     return f"a tensor of {tensor.dtype}, {tensor.layout}"
                 if tensor.dim() > 8:
                     return "a tensor of more than 8 dimensions"
-        return None if self._translates(node.target) else "torch.onnx has no translation of it"
+        if not self._translates(node.target):
+            return "torch.onnx has no translation of it"
+        return _why_tensorrt_cannot(node)
 
     def _translates(self, target: torch._ops.OpOverload) -> bool:
         composite = torch._C._dispatch_has_kernel_for_dispatch_key(target.name(), "CompositeImplicitAutograd")
@@ -82,11 +98,12 @@ class TensorRTBackend(Backend):
 
     def compile(self, part: ExportedProgram, options: Mapping[str, str]) -> bytes:
         builder = trt.Builder(self._log)
-        network = self._parsed(builder, _onnx_model(part))
+        network = self._parsed(builder, part)
         given = set(part.graph_signature.user_inputs)
         inputs = [node for node in part.graph.find_nodes(op="placeholder") if node.name in given]
         outputs = list(part.graph.output_node().args[0])
         _check_ports([network.get_input(i) for i in range(network.num_inputs)], inputs)
+        _narrow_outputs(network, outputs)
         _check_ports([network.get_output(i) for i in range(network.num_outputs)], outputs)
         config = builder.create_builder_config()
         if options["tf32"] == "0":
@@ -96,19 +113,26 @@ class TensorRTBackend(Backend):
         if "weight_streaming_budget" in options:
             config.set_flag(trt.BuilderFlag.WEIGHT_STREAMING)
         if any(not isinstance(size, int) for node in inputs for size in node.meta["val"].shape):
-            config.add_optimization_profile(_profile(builder, network, inputs, part, int(options["max_size"])))
+            profile = _profile(builder, network, inputs, part, int(options["max_size"]))
+            if config.add_optimization_profile(profile) < 0:
+                raise RuntimeError(f"TensorRT cannot take these sizes: {self._log.take()}")
         blob = builder.build_serialized_network(network, config)
         if blob is None:
             raise RuntimeError(f"TensorRT cannot build it: {self._log.take()}")
         return bytes(blob)
 
-    def _parsed(self, builder: trt.Builder, model: bytes) -> trt.INetworkDefinition:
+    def _parsed(self, builder: trt.Builder, part: ExportedProgram) -> trt.INetworkDefinition:
+        """By way of files, since a protobuf message cannot hold weights of 2 GiB."""
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        parser = trt.OnnxParser(network, self._log)
+        parser = trt.OnnxParser(network, self._log)  # the network keeps it, and it the weights
         self._log.take()
-        if not parser.parse(model):
-            errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
-            raise RuntimeError(f"TensorRT's ONNX parser: {errors or self._log.take()}")
+        with tempfile.TemporaryDirectory(prefix="tenure-") as folder:
+            path = Path(folder, "part.onnx")
+            with _quiet():
+                torch.onnx.export(part, (), dynamo=True, verbose=False).save(path, external_data=True)
+            if not parser.parse_from_file(str(path)):
+                errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+                raise RuntimeError(f"TensorRT's ONNX parser: {errors or self._log.take()}")
         return network
 
 
@@ -128,41 +152,90 @@ class _Log(trt.ILogger):
         return "; ".join(errors) or "it gives no reason"
 
 
-def _onnx_model(part: ExportedProgram) -> bytes:
-    quiet = logging.getLogger("torch.onnx")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
+def _why_tensorrt_cannot(node: Node) -> str | None:
+    name = node.target._opname
+    given = {tensor.dtype for operand in node.all_input_nodes for tensor in tensors_of(operand)}
+    made = {tensor.dtype for tensor in tensors_of(node)}
+    if torch.uint8 in given | made and name not in _OF_BYTES:
+        return "TensorRT converts uint8 to other types, and does nothing else with it"
+    if given == {torch.bool} and name in _NOT_OF_BOOLS:
+        return "TensorRT does not do it with bool"
+    if given & _INTEGERS and (name in _NOT_OF_INTEGERS or name.startswith(_FAMILIES_NOT_OF_INTEGERS)):
+        return "TensorRT does not do it with integers"
+    if torch.bfloat16 in given and name in _NOT_OF_BFLOAT16:
+        return "TensorRT does not do it with bfloat16"
+    if name in _SCATTER and isinstance(node.args[3], Node) and _sizes(node.args[2]) != _sizes(node.args[3]):
+        return "TensorRT wants as many elements as indices"
+    return None
+
+
+def _sizes(node: Node) -> list[str]:
+    return [str(size) for size in node.meta["val"].shape]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What torch.onnx and onnxscript tell their own users, in each part anew."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
     try:
-        return torch.onnx.export(part, (), dynamo=True, verbose=False).model_proto.SerializeToString()
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        quiet.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _narrow_outputs(network: trt.INetworkDefinition, nodes: list[Node]) -> None:
+    """torch.onnx leaves sums of float16 and bfloat16 in the float32 that they are computed in, unless an operator reads them."""
+    ports = [network.get_output(i) for i in range(network.num_outputs)]
+    types = [_TYPES[node.meta["val"].dtype] for node in nodes]
+    narrow = [
+        port.dtype == trt.DataType.FLOAT and wanted in (trt.DataType.HALF, trt.DataType.BF16)
+        for port, wanted in zip(ports, types, strict=True)
+    ]
+    if not any(narrow):
+        return
+    for port in ports:
+        network.unmark_output(port)
+    for port, wanted, needed in zip(ports, types, narrow, strict=True):  # all of them anew, which keeps their order
+        network.mark_output(network.add_cast(port, wanted).get_output(0) if needed else port)
 
 
 def _check_ports(ports: list[trt.ITensor], nodes: list[Node]) -> None:
-    """What leaves and enters the engine has the order and the types that the part says."""
+    """What leaves and enters the engine has the order, the types and the sizes that the part says."""
     if len(ports) != len(nodes):
         raise RuntimeError(f"the converted part has {len(ports)} inputs or outputs, not {len(nodes)}")
     for port, node in zip(ports, nodes, strict=True):
         tensor = node.meta["val"]
-        if port.dtype != _TYPES[tensor.dtype] or len(port.shape) != tensor.dim():
+        fits = len(port.shape) == tensor.dim() and all(map(_fits, port.shape, tensor.shape))
+        if port.dtype != _TYPES[tensor.dtype] or not fits:
             raise RuntimeError(
-                f"{port.name} of the converted part is {port.dtype} {port.shape}, not {tensor.dtype} of rank {tensor.dim()}"
+                f"{port.name} of the converted part is {port.dtype} {port.shape}, not {tensor.dtype} {list(tensor.shape)}"
             )
+
+
+def _fits(converted: int, size: int | torch.SymInt) -> bool:
+    return converted == -1 or not isinstance(size, int) or converted == size
 
 
 def _profile(builder, network, inputs: list[Node], part: ExportedProgram, max_size: int) -> trt.IOptimizationProfile:
     """One for all sizes: from the smallest to the largest, best at the sample's."""
     profile = builder.create_optimization_profile()
     for index, node in enumerate(inputs):
-        low, best, high = [], [], []
-        for size in node.meta["val"].shape:
-            least, most = size_bounds(size, part)
-            most = max(max_size, least) if most is None else most
-            low.append(least)
-            high.append(most)
-            best.append(min(max(_hint(size), least), most))
+        ranges = [_size_range(size, part, max_size) for size in node.meta["val"].shape]
+        low, best, high = ([each[which] for each in ranges] for which in range(3))
         profile.set_shape(network.get_input(index).name, low, best, high)
     return profile
+
+
+def _size_range(size: int | torch.SymInt, part: ExportedProgram, max_size: int) -> tuple[int, int, int]:
+    """The smallest, the sample's and the largest. Sizes that depend on one another do so in all three: TensorRT looks."""
+    low, high = size_bounds(size, part, max_size)
+    return low, min(max(_hint(size), low), high), high
 
 
 def _hint(size: int | torch.SymInt) -> int:
