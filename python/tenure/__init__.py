@@ -17,9 +17,10 @@ from .entry import (
     load,
 )  # `compile` the function hides the submodule of that name, which `from tenure.compile import` finds
 from .errors import Error
+from .migrate import from_torch_tensorrt
 from .program import Program
 
-__all__ = ["Error", "Program", "__version__", "compile", "load", "runtime", "torch_api"]
+__all__ = ["Error", "Program", "__version__", "compile", "from_torch_tensorrt", "load", "runtime", "torch_api"]
 
 # torch.compile(backend="tenure") from the first import on, also where the package is not installed and has no entry point.
 _registry._BACKENDS.setdefault("tenure", _EntryPoint("tenure", "tenure.dynamo:tenure_backend", "torch_dynamo_backends"))

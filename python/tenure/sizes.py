@@ -24,15 +24,15 @@ class UnknownSize(Exception):
 def input_bindings(part: Part) -> tuple[Binding, ...]:
     """A dimension that can vary is its own symbol."""
     return tuple(
-        Binding(node.name, tensor.dtype, tuple(_own_size(expression(size), k, d) for d, size in enumerate(tensor.shape)))
-        for k, (node, tensor) in enumerate(_inputs(part))
+        Binding(node.name, tensor.dtype, own_dimensions(expressions(tensor), index))
+        for index, (node, tensor) in enumerate(_inputs(part))
     )
 
 
 def output_bindings(part: Part) -> tuple[Binding, ...]:
     """Raises UnknownSize."""
-    wanted = [[expression(size) for size in output.value.shape] for output in part.outputs]
-    known = _input_dimensions(part)
+    wanted = [expressions(output.value) for output in part.outputs]
+    known = _dimensions_of(_input_sizes(part))
     sizes = [[_substitute(size, known) for size in row] for row in wanted]
     if any(size is None for row in sizes for size in row):
         sizes = _retraced_sizes(part)
@@ -42,21 +42,37 @@ def output_bindings(part: Part) -> tuple[Binding, ...]:
     return tuple(Binding(output.node.name, output.value.dtype, tuple(row)) for output, row in zip(part.outputs, sizes, strict=True))
 
 
+def own_dimensions(sizes: Sequence[Size], index: int) -> tuple[Size, ...]:
+    """Sizes of engine input `index`, where each that can vary becomes the symbol of its dimension."""
+    return tuple(size if isinstance(size, int) else dimension_symbol(index, dim) for dim, size in enumerate(sizes))
+
+
+def in_terms_of_inputs(sizes: Sequence[Size], inputs: Sequence[Sequence[Size]]) -> list[Size | None]:
+    """`sizes` by dimensions of an input, whose own are told in the same symbols; None for one that does not follow from them."""
+    known = _dimensions_of(inputs)
+    return [_substitute(size, known) for size in sizes]
+
+
 def _inputs(part: Part) -> list[tuple[Node, torch.Tensor]]:
     return [(node, node.meta["val"]) for node in part.inputs]
 
 
-def _own_size(size: Size, index: int, dim: int) -> Size:
-    return size if isinstance(size, int) else dimension_symbol(index, dim)
+def _input_sizes(part: Part) -> list[list[Size]]:
+    return [expressions(tensor) for _, tensor in _inputs(part)]
 
 
-def _input_dimensions(part: Part) -> dict[sympy.Expr, sympy.Symbol]:
+def expressions(tensor: torch.Tensor) -> list[Size]:
+    """Its sizes, plain where they are known."""
+    return [expression(size) for size in tensor.shape]
+
+
+def _dimensions_of(inputs: Sequence[Sequence[Size]]) -> dict[sympy.Expr, sympy.Symbol]:
     """The first input dimension of each size that can vary."""
     dimensions: dict[sympy.Expr, sympy.Symbol] = {}
-    for k, (_, tensor) in enumerate(_inputs(part)):
-        for d, size in enumerate(map(expression, tensor.shape)):
+    for index, row in enumerate(inputs):
+        for dim, size in enumerate(row):
             if isinstance(size, sympy.Expr):
-                dimensions.setdefault(size, dimension_symbol(k, d))
+                dimensions.setdefault(size, dimension_symbol(index, dim))
     return dimensions
 
 
@@ -78,7 +94,7 @@ def _retraced_sizes(part: Part) -> list[list[Size]]:
             outputs = Interpreter(part.program.graph_module).run(*arguments)
     except Exception as error:
         raise UnknownSize(f"the sizes of its outputs cannot be traced: {error}") from error
-    known = _input_dimensions(part)
+    known = _dimensions_of(_input_sizes(part))
     renamed = {symbol.node.expr: known[size] for size, symbol in fresh.symbols.items() if size in known}
     sizes = [[_substitute(expression(size), renamed) for size in tensor.shape] for tensor in outputs]
     if fresh.fixed() or any(size is None for row in sizes for size in row):

@@ -11,11 +11,11 @@ namespace {
 
 constexpr int64_t kDynamic = -1;
 
+}  // namespace
+
 const std::vector<Binding>& bindings_of(const EngineSpec& spec, BindingRole role) {
   return role == BindingRole::kInput ? spec.inputs : spec.outputs;
 }
-
-}  // namespace
 
 BindingGuard::BindingGuard(const EngineSpec& spec, BindingRole role, size_t index) {
   const Binding& binding = bindings_of(spec, role).at(index);

@@ -49,6 +49,8 @@ class BindingGuard {
   std::vector<int64_t> static_sizes_;
 };
 
+const std::vector<Binding>& bindings_of(const EngineSpec& spec, BindingRole role);
+
 /// The guards of all inputs or of all outputs.
 std::vector<BindingGuard> make_guards(const EngineSpec& spec, BindingRole role);
 

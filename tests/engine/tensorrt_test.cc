@@ -99,6 +99,17 @@ TEST_F(TensorRtEngine, EveryPartGivesTheBitsOfPyTorchWithAndWithoutScratchMemory
   }
 }
 
+TEST_F(TensorRtEngine, BindingsAreFoundByNameWhateverTheirOrderInTheBlob) {
+  EngineSpec spec = spec_of("two_outputs");
+  spec.outputs[0].name = "output_1";
+  spec.outputs[1].name = "output_0";
+  const auto engine = load(spec);
+  const auto context = engine->make_context();
+  const Tensors inputs = aligned(part("two_outputs").make_inputs(1)), outputs = empty_outputs(*engine, inputs);
+  run(*context, inputs, outputs);
+  expect_answer("two_outputs", inputs, {outputs[1], outputs[0]});
+}
+
 TEST_F(TensorRtEngine, MemoryThatIsNotAlignedIsCopiedAndNothingAroundItWritten) {
   for (const Part& part : parts()) {
     const auto engine = load(spec_of(part.name), {.scratch_bytes = {300}});

@@ -15,12 +15,15 @@ using nvinfer1::TensorIOMode;
 
 std::string_view plural(BindingRole role) { return role == BindingRole::kInput ? "inputs" : "outputs"; }
 
-std::vector<const char*> names_of(const nvinfer1::ICudaEngine& engine, BindingRole role) {
+// In the order of the manifest: by name where the blob has all of its names, else the two orders are one.
+std::vector<std::string> names_of(const nvinfer1::ICudaEngine& engine, const EngineSpec& spec, BindingRole role) {
   const TensorIOMode wanted = role == BindingRole::kInput ? TensorIOMode::kINPUT : TensorIOMode::kOUTPUT;
-  std::vector<const char*> names;
+  std::vector<std::string> names;
   for (int32_t index = 0; index < engine.getNbIOTensors(); ++index)
-    if (const char* name = engine.getIOTensorName(index); engine.getTensorIOMode(name) == wanted) names.push_back(name);
-  return names;
+    if (const char* name = engine.getIOTensorName(index); engine.getTensorIOMode(name) == wanted) names.emplace_back(name);
+  std::vector<std::string> told;
+  for (const Binding& binding : bindings_of(spec, role)) told.push_back(binding.name);
+  return std::is_permutation(names.begin(), names.end(), told.begin(), told.end()) ? told : names;
 }
 
 }  // namespace
@@ -37,13 +40,13 @@ Compiled::Compiled(std::unique_ptr<nvinfer1::ICudaEngine> engine, const EngineSp
       execution_contexts_(make_execution_contexts(*engine_, spec.options)) {}
 
 std::vector<Port> Compiled::make_ports(const EngineSpec& spec, BindingRole role) const {
-  const std::vector<const char*> names = names_of(*engine_, role);
+  const std::vector<std::string> names = names_of(*engine_, spec, role);
   std::vector<BindingGuard> guards = make_guards(spec, role);
   check(names.size() == guards.size(), ErrorCode::kBadFile, "engine \"", name_, "\": the manifest tells of ", guards.size(), " ",
         plural(role), ", the blob has ", names.size());
   std::vector<Port> ports;
   for (size_t index = 0; index < names.size(); ++index)
-    ports.push_back(make_port(names[index], std::move(guards[index]), spec, role, index));
+    ports.push_back(make_port(names[index].c_str(), std::move(guards[index]), spec, role, index));
   return ports;
 }
 

@@ -1,0 +1,59 @@
+"""Torch-TensorRT's engines in Tenure's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.export import ExportedProgram
+
+from ..compile import Artifact, EngineArtifact, Report
+from ..custom_ops import libraries_of
+from ..engine_spec import Binding, EngineSpec, Size
+from ..errors import Error
+from ..mutations import restore_mutating_operators
+from ..ops import known_engines
+from ..prepare import functionalize
+from ..rewrite import drop_unused_weights
+from ..sizes import in_terms_of_inputs, own_dimensions
+
+BACKEND = "tensorrt"
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of an engine; `sizes` in the symbols of the program."""
+
+    name: str
+    dtype: torch.dtype
+    sizes: Sequence[Size]
+
+
+def engine_artifact(name: str, blob: bytes, inputs: Sequence[Port], outputs: Sequence[Port]) -> EngineArtifact:
+    """Raises Error if an output's size does not follow from the inputs' sizes."""
+    rows = [port.sizes for port in inputs]
+    given = [Binding(port.name, port.dtype, own_dimensions(port.sizes, index)) for index, port in enumerate(inputs)]
+    made = []
+    for port in outputs:
+        sizes = in_terms_of_inputs(port.sizes, rows)
+        if any(size is None for size in sizes):
+            shape = ", ".join(map(str, port.sizes))
+            raise Error(
+                "unsupported",
+                f"output {port.name} has sizes that depend on data: ({shape}); leave the operator that makes it to PyTorch "
+                "(torch_executed_ops) and compile again",
+                [f"engine {name}"],
+            )
+        made.append(Binding(port.name, port.dtype, tuple(sizes)))
+    return EngineArtifact(EngineSpec(name, BACKEND, tuple(given), tuple(made)), blob)
+
+
+def finished(program: ExportedProgram, engines: Mapping[str, EngineArtifact]) -> Artifact:
+    """`program` calls the engines by name; what else it does may still write in place."""
+    with known_engines({name: engine.spec for name, engine in engines.items()}), torch.no_grad():
+        functional = functionalize(program)
+    functional = drop_unused_weights(restore_mutating_operators(functional))
+    notes = [f"{BACKEND}: engines as Torch-TensorRT compiled them: {', '.join(engines)}"]
+    libraries = libraries_of(functional, [])
+    return Artifact(functional, list(engines.values()), libraries, Report([], {}, notes))
