@@ -150,7 +150,7 @@ def compare(name: str, folder: Path, loop: Path | None) -> dict:
     found["rows"] = list(row.values())
     if loop is not None and name == "chain32":
         program.save(folder / "chain32.pt2")
-        told = subprocess.run([loop, folder / "chain32.pt2"], capture_output=True, text=True, check=True).stdout
+        told = subprocess.run([loop, folder / "chain32.pt2"], stdout=subprocess.PIPE, text=True, check=True).stdout
         found["hand_written"] = json.loads(told)
     return found
 

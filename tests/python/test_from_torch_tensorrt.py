@@ -148,8 +148,13 @@ def test_wrappers_are_looked_into(attribute):
 def test_bindings_keep_the_names_that_the_engine_has():
     module = compiled(Model().eval())
     module._run_on_acc_0.output_binding_names = ["second", "first"]
-    engine = tenure.migrate.compiled.artifact_of_module(module).engines[0]
+    engine = tenure.migrate.compiled.artifact_of_module(module, {}).engines[0]
     assert [output.name for output in engine.spec.outputs] == ["second", "first"]
+
+
+def test_options_are_the_engines():
+    artifact = tenure.migrate.compiled.artifact_of_module(compiled(Model().eval()), {"runtime_cache": "kernels"})
+    assert [engine.spec.options for engine in artifact.engines] == [{"runtime_cache": "kernels"}] * 2
 
 
 def refused(compiled_or_path) -> str:
@@ -203,7 +208,7 @@ def test_a_damaged_file_is_refused_and_nothing_in_it_is_run(tmp_path):
 
     assert "run_on_acc_0" in with_engine(lambda content: content[:-30])
     assert "run_on_acc_0" in with_engine(lambda content: b"")
-    engine = tenure.migrate.saved.artifact_of_file(path).engines[0]
+    engine = tenure.migrate.saved.artifact_of_file(path, {}).engines[0]
     message = with_engine(lambda content: double.pickled_engine(engine, b"os\nsystem"))
     assert "os.system is no part of an engine" in message
 

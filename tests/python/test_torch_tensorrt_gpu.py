@@ -29,11 +29,11 @@ def two_returned(m, x):
 
 def one_kept_one_returned(m, x):
     hidden = torch.relu(m.first(x))
-    return hidden, m.last(torch.sin(hidden))
+    return hidden * 2, m.last(torch.sin(hidden))
 
 
 def view_returned(m, x):
-    return torch.relu(m.first(x)).transpose(0, 1)
+    return torch.relu(m.first(x)).permute(1, 0)
 
 
 def chain(m, x):
@@ -42,7 +42,7 @@ def chain(m, x):
     return x
 
 
-EXECUTED = {f"torch.ops.aten.{name}" for name in ("sin.default", "add.Tensor", "transpose.int")}
+EXECUTED = {f"torch.ops.aten.{name}" for name in ("sin.default", "add.Tensor", "permute.default")}
 FORWARDS = [two_returned, one_kept_one_returned, view_returned, chain]
 
 

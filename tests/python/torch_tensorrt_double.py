@@ -55,7 +55,7 @@ def compiled_module(layers: Sequence[tuple[str, nn.Module]], exported: torch.exp
 
 def save(module: GraphModule, path: Path) -> None:
     """As torch_tensorrt.save does."""
-    artifact = compiled.artifact_of_module(module)
+    artifact = compiled.artifact_of_module(module, {})
     plain = io.BytesIO()
     torch.export.save(artifact.exported_program, plain)
     engines = {engine.spec.name: engine for engine in artifact.engines}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ def from_torch_tensorrt(
     compiled: torch.nn.Module | torch.export.ExportedProgram | str | os.PathLike[str],
     *,
     device: str | torch.device | None = None,
+    options: Mapping[str, str] | None = None,
     session_options: SessionOptions | None = None,
 ) -> Program:
     """A program of the same engines and operators as one that Torch-TensorRT compiled; results are never overwritten.
@@ -29,6 +31,8 @@ def from_torch_tensorrt(
         its runtimes, also within enable_cudagraphs; or the file that torch_tensorrt.save wrote from it, for which Torch-TensorRT
         need not be installed; or that file as torch.export.load reads it. It stays as it is, and its engines with it.
       device: where to run, as for tenure.load.
+      options: of the engines, text to text: "weight_streaming_budget", the bytes of weights that stay on the GPU, for engines
+        that were built for it; "runtime_cache", a file for the kernels that TensorRT-RTX compiles there.
       session_options: how the program runs; see tenure.program.SessionOptions.
 
     Which engine owns its outputs' memory follows from the graph, whatever set_output_tensors_as_unowned said; every result is the
@@ -42,11 +46,11 @@ def from_torch_tensorrt(
         if isinstance(compiled, torch.export.ExportedProgram):
             saved = Path(folder) / "saved.pt2"
             torch.export.save(compiled, saved)
-            artifact = artifact_of_file(saved)
+            artifact = artifact_of_file(saved, options or {})
         elif isinstance(compiled, torch.nn.Module):
-            artifact = artifact_of_module(compiled)
+            artifact = artifact_of_module(compiled, options or {})
         else:
-            artifact = artifact_of_file(Path(compiled))
+            artifact = artifact_of_file(Path(compiled), options or {})
         path = Path(folder) / "model.pt2"
         try:
             write_archive(artifact, path)

@@ -6,6 +6,7 @@ Read by the attributes that both of its runtimes give such a submodule: `seriali
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sympy
@@ -24,7 +25,7 @@ from .engines import Port, engine_artifact, finished
 _WRAPPERS = ("compiled_module", "gm")  # of enable_cudagraphs; of MutableTorchTensorRTModule
 
 
-def artifact_of_module(module: torch.nn.Module) -> Artifact:
+def artifact_of_module(module: torch.nn.Module, options: Mapping[str, str]) -> Artifact:
     """Raises Error; see tenure.from_torch_tensorrt."""
     for wrapper in _WRAPPERS:
         module = getattr(module, wrapper, module)
@@ -35,12 +36,12 @@ def artifact_of_module(module: torch.nn.Module) -> Artifact:
             f"{type(module).__name__} holds no TensorRT engine; it is to be what torch_tensorrt.dynamo.compile returned, or the "
             "file that torch_tensorrt.save wrote",
         )
-    engines = {name: _engine(name.lstrip("_"), holder) for name, holder in holders.items()}
+    engines = {name: _engine(name.lstrip("_"), holder, options) for name, holder in holders.items()}
     named = {engine.spec.name: engine for engine in engines.values()}
     return finished(_exported(module, engines, named), named)
 
 
-def _engine(name: str, holder: torch.nn.Module) -> EngineArtifact:
+def _engine(name: str, holder: torch.nn.Module, options: Mapping[str, str]) -> EngineArtifact:
     shapes = holder.symbolic_shape_expressions
     if not shapes:
         message = "it does not tell the shapes of its outputs; compile with Torch-TensorRT 2.10 or newer"
@@ -52,7 +53,7 @@ def _engine(name: str, holder: torch.nn.Module) -> EngineArtifact:
         ports.append(
             [Port(each, row["dtype"], list(map(_size, row["shape_exprs"]))) for each, row in zip(names, told, strict=True)]
         )
-    return engine_artifact(name, bytes(holder.serialized_engine), *ports)
+    return engine_artifact(name, bytes(holder.serialized_engine), *ports, options)
 
 
 def _size(told: int | sympy.Expr) -> Size:

@@ -30,7 +30,9 @@ class Port:
     sizes: Sequence[Size]
 
 
-def engine_artifact(name: str, blob: bytes, inputs: Sequence[Port], outputs: Sequence[Port]) -> EngineArtifact:
+def engine_artifact(
+    name: str, blob: bytes, inputs: Sequence[Port], outputs: Sequence[Port], options: Mapping[str, str]
+) -> EngineArtifact:
     """Raises Error if an output's size does not follow from the inputs' sizes."""
     rows = [port.sizes for port in inputs]
     given = [Binding(port.name, port.dtype, own_dimensions(port.sizes, index)) for index, port in enumerate(inputs)]
@@ -46,7 +48,7 @@ def engine_artifact(name: str, blob: bytes, inputs: Sequence[Port], outputs: Seq
                 [f"engine {name}"],
             )
         made.append(Binding(port.name, port.dtype, tuple(sizes)))
-    return EngineArtifact(EngineSpec(name, BACKEND, tuple(given), tuple(made)), blob)
+    return EngineArtifact(EngineSpec(name, BACKEND, tuple(given), tuple(made), dict(options)), blob)
 
 
 def finished(program: ExportedProgram, engines: Mapping[str, EngineArtifact]) -> Artifact:

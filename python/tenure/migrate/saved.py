@@ -44,7 +44,7 @@ class _Engine:
     outputs: list[str]
 
 
-def artifact_of_file(path: Path) -> Artifact:
+def artifact_of_file(path: Path, options: Mapping[str, str]) -> Artifact:
     """Raises Error; see tenure.from_torch_tensorrt."""
     with error_context(f"file {path}"):
         try:
@@ -57,7 +57,7 @@ def artifact_of_file(path: Path) -> Artifact:
             raise Error("not found", "there is no such file") from error
         except (OSError, zipfile.BadZipFile, KeyError, IndexError, TypeError, json.JSONDecodeError) as error:
             raise Error("bad file", f"it is not what torch_tensorrt.save writes, or damaged: {error!r}") from error
-        return finished(program, _described(program, stored))
+        return finished(program, _described(program, stored, options))
 
 
 def _refuse_other_formats(records: Mapping[str, str]) -> NoReturn:
@@ -141,7 +141,7 @@ def _with_weights_as_they_are(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def _described(program: ExportedProgram, stored: Mapping[str, _Engine]) -> dict[str, EngineArtifact]:
+def _described(program: ExportedProgram, stored: Mapping[str, _Engine], options: Mapping[str, str]) -> dict[str, EngineArtifact]:
     described = {}
     for node in program.graph.find_nodes(op="call_function", target=torch.ops.tenure.call_engine.default):
         given, name = node.args
@@ -152,7 +152,7 @@ def _described(program: ExportedProgram, stored: Mapping[str, _Engine]) -> dict[
             [Port(port, tensor.dtype, expressions(tensor)) for port, tensor in zip(ports, tensors, strict=True)]
             for ports, tensors in ((engine.inputs, [arg.meta["val"] for arg in given]), (engine.outputs, results))
         ]
-        described[name] = engine_artifact(name, engine.blob, *ports)
+        described[name] = engine_artifact(name, engine.blob, *ports, options)
     return described
 
 
