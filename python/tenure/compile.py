@@ -16,6 +16,7 @@ from .engine_spec import EngineSpec
 from .errors import Error
 from .mutations import restore_mutating_operators
 from .node_facts import is_compute, operator_names
+from .overlap import writes_that_overlap
 from .part import Part
 from .partition import Partitioning, normalize_operators, partition
 from .prepare import as_exported, decompose, export, higher_order_operators
@@ -108,9 +109,12 @@ def lower(
     unmatched = executed - {name for node in program.graph.nodes for name in _names(node)}
     tell("partition", 2, 3)
     lowering = _Lowering(program, executed, min_block_size, tell)
-    for one, full in chosen:
-        lowering.compile_parts_with(one, full)
     notes = [f"torch_executed_ops: {name} is not an operator of this graph" for name in sorted(unmatched)]
+    if overlapping := writes_that_overlap(program.graph):
+        notes.append(f"no engines: it writes through as_strided into memory that overlaps itself ({overlapping[0].name})")
+    else:
+        for one, full in chosen:
+            lowering.compile_parts_with(one, full)
     functional = lowering.engines or higher_order_operators(exported)
     program = lowering.finished() if functional else drop_unused_weights(as_exported(exported))
     libraries = libraries_of(program, custom_op_libraries)

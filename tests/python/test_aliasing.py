@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 from aliasing_cases import CASES, Model, hidden
+from function_module import Function
 from tenure.prepare import decompose
 from torch.utils import _pytree as pytree
 
@@ -302,3 +303,34 @@ def test_a_write_into_what_was_copied_into_a_buffer_changes_neither_the_buffer_n
         assert torch.equal(content, torch.full((1, 4, 6), 7.0))
         assert torch.equal(rows, content[0, 1:]), "two views of one tensor"
     assert torch.equal(program.state_dict()["w"], want)
+
+
+def test_a_write_into_a_piece_of_rows_that_overlap_is_the_eager_one():
+    def forward(m, x):
+        rows = x.as_strided((3, 8), (3, 1), 0)
+        x.mul_(0.5)
+        rows[0].relu_()
+        return x + 1
+
+    x = torch.arange(-12.0, 12.0)
+    program = tenure.compile(Function(forward), (x.clone(),), backend="null", min_block_size=1)
+    assert "no engines: it writes through as_strided into memory that overlaps itself" in str(program.report)
+    for _ in range(3):
+        mine, eager = x.clone(), x.clone()
+        assert torch.equal(program(mine), forward(None, eager))
+        assert torch.equal(mine, eager)
+
+
+def test_rows_that_do_not_overlap_may_still_become_engines():
+    def forward(m, x):
+        rows = x.as_strided((3, 8), (8, 1), 0)
+        rows[0].relu_()
+        return torch.sigmoid(x * 2) + 1
+
+    x = torch.arange(-12.0, 12.0)
+    program = tenure.compile(Function(forward), (x.clone(),), backend="null", min_block_size=1)
+    assert program.engines
+    for _ in range(3):
+        mine, eager = x.clone(), x.clone()
+        assert torch.equal(program(mine), forward(None, eager))
+        assert torch.equal(mine, eager)

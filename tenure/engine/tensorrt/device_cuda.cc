@@ -10,7 +10,7 @@ namespace tenure::tensorrt {
 c10::DeviceType device_type() { return c10::kCUDA; }
 
 c10::Device current_device() {
-  check(at::hasCUDA() && c10::cuda::device_count() > 0, ErrorCode::kUnsupported,
+  check(c10::cuda::device_count() > 0, ErrorCode::kUnsupported,
         "TensorRT engines run on a GPU, and PyTorch finds no CUDA device here");
   at::globalContext().lazyInitDevice(c10::kCUDA);  // PyTorch's allocator has no memory before
   return {c10::kCUDA, c10::cuda::current_device()};

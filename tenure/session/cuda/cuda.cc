@@ -35,9 +35,9 @@ void delete_in_order(void* p) {
   ordinary->raw_delete(p);
 }
 
-// PyTorch's CUDA operators are a library of their own, which a C++ program need not have linked.
+// PyTorch's CUDA operators are a library of their own, which a C++ program need not have linked. Nobody may have asked at::hasCUDA()
+// before: PyTorch keeps the answer.
 void load_operators() {
-  if (at::hasCUDA()) return;
   void* const library = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);  // never closed: the dispatcher keeps pointers into it
   check(library != nullptr, ErrorCode::kUnsupported,
         "the program runs on CUDA, and PyTorch's CUDA library cannot be loaded: ", library != nullptr ? "" : dlerror());
@@ -84,10 +84,10 @@ void install_allocator() {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
   if (ordinary != nullptr) return;
-  load_operators();
   check(c10::cuda::device_count() > 0, ErrorCode::kUnsupported,
         "the program runs on CUDA, and PyTorch finds no CUDA device here; load it with device=\"cpu\" where it should run on the "
         "CPU");
+  load_operators();
   at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
   caching::CUDAAllocator* const before = caching::allocator.load();
   check(before != nullptr && before->raw_deleter() != nullptr, ErrorCode::kUnsupported,
