@@ -101,7 +101,7 @@ def addresses_storage(node: Node) -> bool:
 
 def is_compute(node: Node) -> bool:
     """Counts as an operator for min_block_size."""
-    return is_operator(node) and not is_view(node) and node.target is not aten._unsafe_view.default
+    return is_operator(node) and not is_view(node)
 
 
 def is_dense(node: Node) -> bool:

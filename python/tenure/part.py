@@ -26,7 +26,7 @@ from torch.export.graph_signature import (
 from torch.fx import Graph, Node
 from torch.utils import _pytree as pytree
 
-from .node_facts import is_dense, is_part_of_view, is_symbolic_number, is_tensor, memory_order
+from .node_facts import is_dense, is_symbolic_number, is_tensor, memory_order
 
 _ARITHMETIC = {operator.add, operator.sub, operator.mul, operator.floordiv}
 
@@ -102,6 +102,8 @@ class _Extraction:
         self.copies: dict[Node, Node | int] = {}
         self.inputs: list[Node] = []
         self.buffers: dict[str, torch.Tensor] = {}
+        # They follow from an input that is dense in the part but not in the program: their own strides may be others here too.
+        self.restrided: set[Node] = set()
         # Placeholders go before this mark, so that inputs can be found while nodes are copied.
         self.mark = self.graph.call_function(operator.pos, (0,))
 
@@ -150,18 +152,14 @@ class _Extraction:
 
     def copy(self, node: Node) -> Node:
         args, kwargs = pytree.tree_map_only(Node, lambda arg: self.argument(arg, node), (node.args, node.kwargs))
-        if node.target is torch.ops.aten.view.default and self.is_restrided(node.args[0]):
-            args = (self.contiguous(args[0]), *args[1:])
+        if any(arg in self.restrided or (arg in self.inputs and not is_dense(arg)) for arg in node.all_input_nodes):
+            self.restrided.add(node)
+            if node.target is torch.ops.aten.view.default:
+                args = (self.contiguous(args[0]), *args[1:])
         copy = self.graph.create_node("call_function", node.target, args, kwargs, name=node.name)
         copy.meta["val"] = node.meta["val"]
         self.copies[node] = copy
         return copy
-
-    def is_restrided(self, node: Node) -> bool:
-        """A view of an input that is dense in the part but not in the program."""
-        while node in self.inside and is_part_of_view(node):
-            node = node.args[0]
-        return node in self.inputs and not is_dense(node)
 
     def contiguous(self, node: Node) -> Node:
         copy = self.graph.call_function(torch.ops.aten.clone.default, (node,), {"memory_format": torch.contiguous_format})

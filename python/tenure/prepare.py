@@ -97,6 +97,9 @@ def decompose(program: ExportedProgram, observe: bool = True) -> ExportedProgram
     # What these check was settled when the graph was traced; as users of a tensor they would only tie it to a part's border.
     for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._assert_tensor_metadata.default):
         program.graph.erase_node(node)
+    # What torch.export thinks that nobody can tell from a copy: results may be several such views of one tensor.
+    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten._unsafe_view.default):
+        node.target = torch.ops.aten.view.default
     if observe:
         observe_strides(program)
     drop_copies_of_the_same(program.graph)

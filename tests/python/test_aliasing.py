@@ -334,3 +334,20 @@ def test_rows_that_do_not_overlap_may_still_become_engines():
         mine, eager = x.clone(), x.clone()
         assert torch.equal(program(mine), forward(None, eager))
         assert torch.equal(mine, eager)
+
+
+def test_two_results_that_are_views_of_a_copy_share_it():
+    def forward(m, x):
+        flat = x.mT.flatten(2, 3)
+        rows = flat[:, 0:2]
+        flat.sub_(1)
+        return flat, rows
+
+    x = torch.arange(32).view(1, 4, 4, 2)
+    program = tenure.compile(Function(forward), (x,), backend="null", min_block_size=1)
+    assert program.engines
+    for _ in range(3):
+        flat, rows = program(x)
+        assert torch.equal(flat, forward(None, x)[0])
+        flat.add_(5)
+        assert torch.equal(rows, flat[:, 0:2])

@@ -159,3 +159,17 @@ def test_an_in_place_operator_that_keeps_the_order_anyway_costs_no_copy():
     program = tenure.compile(Function(lambda m, x: (x.add_(1) * 2).relu()), (x,), backend="null", min_block_size=1)
     program(x)
     assert not [value.target for value in program.explain().values if value.target and "copy" in value.target]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_view_inside_an_engine_fits_what_follows_from_an_input_that_was_made_dense(rows):
+    def forward(m, x):
+        turned = 3 - x.transpose(0, -1)
+        flat = turned.reshape(-1)
+        return flat * 2, torch.minimum(turned, turned)
+
+    x = torch.arange(3.0).view(3, 1).expand(3, 5)[:rows]
+    program = tenure.compile(Function(forward), (x,), backend="null", min_block_size=1)
+    assert program.engines
+    for _ in range(3):
+        assert all(map(torch.equal, program(x), forward(None, x)))
