@@ -222,6 +222,12 @@ def test_a_damaged_file_is_refused_and_nothing_in_it_is_run(tmp_path):
 
     changed(path, other, without_outputs)
     assert "its call has other inputs or outputs than it" in refused(other)
+
+    def with_pickled_weights(name, content):
+        return content.replace(b'"use_pickle": false', b'"use_pickle": true') if name.endswith("weights_config.json") else content
+
+    changed(path, other, with_pickled_weights)
+    assert "pickles of other things than engines: run_on_gpu_1.scale" in refused(other).replace("_run", "run")
     for gone in ("models/model.json", "data/constants/custom_obj_1", "data/constants/model_constants_config.json"):
         changed(path, other, lambda name, content, gone=gone: None if name == gone else content)
         assert str(other) in refused(other)

@@ -36,7 +36,8 @@ def from_torch_tensorrt(
       session_options: how the program runs; see tenure.program.SessionOptions.
 
     Which engine owns its outputs' memory follows from the graph, whatever set_output_tensors_as_unowned said; every result is the
-    caller's. `Program.save` writes a file for tenure.load and for C++. Nothing pickled in a file is run.
+    caller's. `Program.save` writes a file for tenure.load and for C++. Nothing pickled in a file is run, but torch.export, which
+    reads its graph, evaluates expressions in it: move over only files that you trust. What tenure.load opens needs no such trust.
 
     Raises Error: "bad file", or "invalid argument" for what Torch-TensorRT did not compile; "unsupported" for TorchScript and
     AOTInductor files, and for engines whose output sizes depend on data; "engine" where TensorRT refuses an engine, with what it

@@ -80,10 +80,16 @@ def _read(file: zipfile.ZipFile, records: Mapping[str, str]) -> tuple[dict[str, 
     stored = {}
     for place, name in names.items():
         stored[name] = _engine(file.read(records[f"data/constants/{constants['config'].pop(place)['path_name']}"]), name)
-    if pickled := [name for name, entry in constants["config"].items() if entry["use_pickle"]]:
-        raise Error("unsupported", f"it holds objects that are neither tensors nor engines: {', '.join(pickled)}")
+    for config in (constants, json.loads(file.read(records["data/weights/model_weights_config.json"]))):
+        _refuse_pickles(config["config"])
     changed = {"models/model.json": json.dumps(model), "data/constants/model_constants_config.json": json.dumps(constants)}
     return stored, _load(file, records, changed)
+
+
+def _refuse_pickles(config: Mapping[str, Any]) -> None:
+    pickled = [name for name, entry in config.items() if entry["use_pickle"] or entry["path_name"].startswith("custom_obj")]
+    if pickled:
+        raise Error("unsupported", f"it holds pickles of other things than engines: {', '.join(pickled)}")
 
 
 def _take_engines(module: dict[str, Any]) -> dict[str, str]:
