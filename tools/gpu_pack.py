@@ -140,6 +140,7 @@ def unpack(folder: Path) -> None:
     with lzma.open(folder / f"{LARGE}.xz") as packed, (root / "lib" / LARGE).open("wb") as out:
         shutil.copyfileobj(packed, out, CHUNK)
     print(f"export TENSORRT_ROOT={root}")
+    print(f"export LD_LIBRARY_PATH={root / 'lib'}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}")
     print(f"export PYTHONPATH={root / 'python'}${{PYTHONPATH:+:$PYTHONPATH}}")
     if (root / "blobs").exists():
         print(f"export TENURE_TENSORRT_BLOBS={root / 'blobs'}")
