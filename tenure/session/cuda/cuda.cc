@@ -35,8 +35,8 @@ void delete_in_order(void* p) {
   ordinary->raw_delete(p);
 }
 
-// PyTorch's CUDA operators are a library of their own, which a C++ program need not have linked. Nobody may have asked at::hasCUDA()
-// before: PyTorch keeps the answer.
+// PyTorch's CUDA operators are a library of their own, which a C++ program need not have linked. Nobody may have asked
+// at::hasCUDA() before: PyTorch keeps the answer.
 void load_operators() {
   void* const library = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);  // never closed: the dispatcher keeps pointers into it
   check(library != nullptr, ErrorCode::kUnsupported,
