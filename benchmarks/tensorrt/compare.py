@@ -152,6 +152,8 @@ def compare(name: str, folder: Path, loop: Path | None) -> dict:
         program.save(folder / "chain32.pt2")
         told = subprocess.run([loop, folder / "chain32.pt2"], stdout=subprocess.PIPE, text=True, check=True).stdout
         found["hand_written"] = json.loads(told)
+        if not found["hand_written"]["same"]:
+            raise AssertionError("the hand-written loop and Tenure give other answers")
     return found
 
 

@@ -159,7 +159,7 @@ def why_no_engine_takes(node: Node) -> str | None:
         return "it writes into its arguments"
     if addresses_storage(node):
         return "it addresses the storage of its argument, which an engine does not see"
-    if _hides_view(node):
+    if hides_view(node):
         return "its result is its argument or a view of it, and an engine's would not be"
     for tag, reason in _REFUSED_TAGS.items():
         if tag in node.target.tags and not (tag is torch.Tag.nondeterministic_seeded and drops_nothing(node)):
@@ -188,7 +188,12 @@ def updated_statistics(node: Node) -> list[Node]:
     return [given for name in ("running_mean", "running_var") if isinstance(given := arguments.get(name), Node)]
 
 
-def _hides_view(node: Node) -> bool:
+def makes_memory(node: Node) -> bool:
+    """An operator of one result, which lies in memory of its own."""
+    return is_operator(node) and is_tensor(node) and not is_view(node) and not hides_view(node)
+
+
+def hides_view(node: Node) -> bool:
     """The result shares memory with an argument, though the schema does not say so."""
     packet, first = node.target.overloadpacket, node.args[0] if node.args else None
     if packet in _OF_ONE:

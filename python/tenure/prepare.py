@@ -18,7 +18,17 @@ from torch.fx import Graph, Node
 
 from .errors import Error
 from .mutations import FUNCTIONALIZED
-from .node_facts import is_compute, is_mutating, is_operator, is_part_of_view, is_tensor, is_view, output_specs, weight_tensors
+from .node_facts import (
+    is_compute,
+    is_mutating,
+    is_operator,
+    is_part_of_view,
+    is_tensor,
+    is_view,
+    makes_memory,
+    output_specs,
+    weight_tensors,
+)
 from .observed_strides import observe_strides, tell_view
 from .part import expression
 from .written_strides import drop_copies_of_the_same, write_by_copies, writes_that_may_reorder
@@ -201,7 +211,7 @@ def _drop_copies_into_state(program: ExportedProgram) -> None:
         old, made = new.args[0].meta["val"], new.args[1]
         like_old = made.meta["val"].shape == old.shape and made.meta["val"].dtype == old.dtype
         like_old = like_old and made.meta["val"].stride() == old.stride()
-        if like_old and is_operator(made) and not is_view(made) and not _reaches_results(made, but=new):
+        if like_old and makes_memory(made) and not _reaches_results(made, but=new):
             new.replace_all_uses_with(made, propagate_meta=False)
             program.graph.erase_node(new)
 

@@ -6,9 +6,12 @@ from __future__ import annotations
 import torch
 from torch.fx import Graph, Node
 
-from .node_facts import is_contiguous, is_operator, is_tensor, is_view, memory_order
+from .node_facts import is_contiguous, is_operator, is_tensor, makes_memory, memory_order
 
 aten = torch.ops.aten
+
+# Copies already, and what gives a tensor other memory or other sizes.
+_NOT_OF_ELEMENTS = {aten.copy_, aten.set_, aten.resize_, aten.resize_as_}
 
 
 def writes_that_may_reorder(graph: Graph) -> list[Node]:
@@ -31,9 +34,7 @@ def drop_copies_of_the_same(graph: Graph) -> None:
     """Those in a functional graph whose operand is made for them alone, and already as the copy is to be."""
     for node in graph.find_nodes(op="call_function", target=aten.copy.default):
         copied, made = node.meta["val"], node.args[1]
-        if len(made.users) > 1 or not is_operator(made) or is_view(made) or not is_tensor(made):
-            continue
-        if _layout(made.meta["val"]) == _layout(copied):
+        if len(made.users) == 1 and makes_memory(made) and _layout(made.meta["val"]) == _layout(copied):
             node.replace_all_uses_with(made)
             graph.erase_node(node)
 
@@ -43,15 +44,16 @@ def _layout(tensor: torch.Tensor) -> tuple:
 
 
 def _functional_form(node: Node) -> torch._ops.OpOverload | None:
-    """aten.add.Tensor of aten.add_.Tensor. None of what writes anything but its first argument, and of what is a copy itself."""
-    if not is_operator(node) or node.target.namespace != "aten" or not is_tensor(node) or node.target is aten.copy_.default:
+    """aten.add.Tensor of aten.add_.Tensor. None of what writes more than the elements of its first argument."""
+    if not is_operator(node) or node.target.namespace != "aten" or not is_tensor(node):
+        return None
+    if node.target.overloadpacket in _NOT_OF_ELEMENTS or torch.Tag.inplace_view in node.target.tags:
         return None
     aliases, packet = [argument.alias_info for argument in node.target._schema.arguments], node.target.overloadpacket.__name__
     written = [index for index, alias in enumerate(aliases) if alias is not None and alias.is_write]
     if written != [0] or not packet.endswith("_"):
         return None
     functional = getattr(getattr(aten, packet[:-1], None), node.target._overloadname, None)
-    # Views (squeeze_ becomes squeeze) move no elements.
     returns_new = functional is not None and all(each.alias_info is None for each in functional._schema.returns)
     return functional if returns_new and not functional._schema.is_mutable else None
 

@@ -351,3 +351,32 @@ def test_two_results_that_are_views_of_a_copy_share_it():
         assert torch.equal(flat, forward(None, x)[0])
         flat.add_(5)
         assert torch.equal(rows, flat[:, 0:2])
+
+
+@pytest.mark.parametrize("copied", [lambda x, y: y.type_as(x), lambda x, y: y.sum_to_size(6)], ids=["type_as", "sum_to_size"])
+def test_what_is_copied_into_new_memory_is_not_the_input_that_it_came_from(copied):
+    def forward(m, x, y):
+        made = torch.empty_like(x)
+        made.copy_(copied(x, y))
+        return made, x * 2
+
+    x, y = torch.randn(6), torch.randn(6)
+    program = tenure.compile(Function(forward), (x, y), backend="null", min_block_size=1)
+    for _ in range(3):
+        made, _ = program(x, y)
+        want = y.clone()
+        y.add_(1)
+        assert torch.equal(made, want)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t.resize_(3), lambda t: t.t_(), lambda t: t.unsqueeze_(0)], ids=["resize", "t", "unsqueeze"]
+)
+def test_in_place_operators_that_change_sizes_compile_for_tensors_in_another_order(change):
+    def forward(m, x):
+        return change((x * 2).permute(1, 0).clone()) + 1
+
+    x = torch.randn(2, 3)
+    program = tenure.compile(Function(forward), (x,), backend="null", min_block_size=1)
+    for _ in range(3):
+        assert torch.equal(program(x), forward(None, x))

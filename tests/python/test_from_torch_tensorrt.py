@@ -128,11 +128,15 @@ def test_the_moved_program_can_be_saved(moved, tmp_path):
 
 
 def test_the_module_stays_as_it_is():
-    module = compiled(Model().eval())
+    model = Model().eval()
+    module = compiled(model, batch=4)
     graph, children = str(module.graph), dict(module.named_children())
     tenure.from_torch_tensorrt(module)
     assert str(module.graph) == graph
     assert dict(module.named_children()) == children
+    x, shift = torch.randn(4, 8), torch.randn(8)
+    again = tenure.from_torch_tensorrt(module)(x, shift=shift)
+    assert torch.equal(again["kept"], model(x, shift)["kept"]), "its graph still tells how its results are structured"
 
 
 @torch.no_grad()
@@ -155,6 +159,31 @@ def test_bindings_keep_the_names_that_the_engine_has():
 def test_options_are_the_engines():
     artifact = tenure.migrate.compiled.artifact_of_module(compiled(Model().eval()), {"runtime_cache": "kernels"})
     assert [engine.spec.options for engine in artifact.engines] == [{"runtime_cache": "kernels"}] * 2
+
+
+def test_inputs_keep_the_strides_that_they_were_compiled_for():
+    class Last(nn.Module):
+        def forward(self, x):
+            return torch.relu(x).permute(0, 2, 3, 1).reshape(18, 8)
+
+    x = torch.randn(2, 8, 3, 3).to(memory_format=torch.channels_last)
+    exported = torch.export.export(Last(), (x,))
+    graph = Graph()
+    placeholder = graph.placeholder("x")
+    placeholder.meta["val"] = exported.graph.find_nodes(op="placeholder")[0].meta["val"]
+    turned = graph.call_function(torch.ops.aten.permute.default, (placeholder, [0, 2, 3, 1]))
+    rows = graph.call_function(torch.ops.aten.view.default, (turned, [18, 8]))
+    graph.output((graph.call_module("_run_on_acc_0", (rows,)),))
+    engine = double.EngineModule(nn.ReLU(), (torch.randn(18, 8),))
+    program = tenure.from_torch_tensorrt(double.compiled_module([("_run_on_acc_0", engine)], exported, graph))
+    assert torch.equal(program(x), Last()(x))
+
+
+def test_what_is_no_program_is_refused_by_what_it_is():
+    assert "5 is neither a module, nor an exported program, nor the path of a file" in refused(5)
+    wrapper = nn.Module()
+    wrapper.gm = None
+    assert "call it once before it is moved over" in refused(wrapper)
 
 
 def refused(compiled_or_path) -> str:
@@ -180,7 +209,7 @@ def test_sizes_that_depend_on_data_are_refused_with_the_engines_name():
     module._run_on_acc_2.symbolic_shape_expressions["outputs"][0]["shape_exprs"][0] = symbol
     message = refused(module)
     assert "run_on_acc_2" in message
-    assert "(u0, 4)" in message
+    assert "the sizes of output output0, (u0, 4), do not follow from those of its inputs" in message
 
 
 def test_an_engine_that_does_not_tell_its_shapes_is_refused():
@@ -228,6 +257,15 @@ def test_a_damaged_file_is_refused_and_nothing_in_it_is_run(tmp_path):
 
     changed(path, other, with_pickled_weights)
     assert "pickles of other things than engines: run_on_gpu_1.scale" in refused(other).replace("_run", "run")
+    ran = []
+    double.ran = ran.append
+    pickle_that_calls_it = b"\x80\x02ctorch_tensorrt_double\nran\n(U\x01xtR."
+    for place in ("data/weights/model.pt", "data/constants/model.pt", "data/sample_inputs/model.pt"):
+        changed(path, other, lambda name, content: content)
+        with zipfile.ZipFile(other, "a") as file:
+            file.writestr(f"{file.namelist()[0].partition('/')[0]}/{place}", pickle_that_calls_it)
+        assert tenure.from_torch_tensorrt(other).engines
+    assert not ran, "torch.export would have read the first two"
     for gone in ("models/model.json", "data/constants/custom_obj_1", "data/constants/model_constants_config.json"):
         changed(path, other, lambda name, content, gone=gone: None if name == gone else content)
         assert str(other) in refused(other)

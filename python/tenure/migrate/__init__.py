@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ..archive import write_archive
+from ..compile import Artifact
 from ..entry import load
 from ..errors import Error
 from ..program import Program, SessionOptions
@@ -44,16 +45,9 @@ def from_torch_tensorrt(
     says. Not thread-safe; the program is.
     """
     with tempfile.TemporaryDirectory(prefix="tenure-") as folder:
-        if isinstance(compiled, torch.export.ExportedProgram):
-            saved = Path(folder) / "saved.pt2"
-            torch.export.save(compiled, saved)
-            artifact = artifact_of_file(saved, options or {})
-        elif isinstance(compiled, torch.nn.Module):
-            artifact = artifact_of_module(compiled, options or {})
-        else:
-            artifact = artifact_of_file(Path(compiled), options or {})
         path = Path(folder) / "model.pt2"
         try:
+            artifact = _artifact(compiled, options or {}, Path(folder))
             write_archive(artifact, path)
             program = load(path, device, session_options=session_options)
         except Error as error:  # the caller knows of no file
@@ -61,3 +55,15 @@ def from_torch_tensorrt(
             raise
         program.path, program.report = None, artifact.report
         return program
+
+
+def _artifact(compiled: object, options: Mapping[str, str], folder: Path) -> Artifact:
+    if isinstance(compiled, torch.export.ExportedProgram):
+        torch.export.save(compiled, folder / "saved.pt2")
+        return artifact_of_file(folder / "saved.pt2", options)
+    if isinstance(compiled, torch.nn.Module):
+        return artifact_of_module(compiled, options)
+    if isinstance(compiled, str | os.PathLike):
+        return artifact_of_file(Path(compiled), options)
+    message = f"{compiled!r} is neither a module, nor an exported program, nor the path of a file"
+    raise Error("invalid argument", message)

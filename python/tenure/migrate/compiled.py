@@ -12,12 +12,11 @@ from typing import Any
 import sympy
 import torch
 from torch.export import Dim, ExportedProgram
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
-from torch.fx.graph import CodeGen
 
 from ..compile import Artifact, EngineArtifact
-from ..engine_spec import Size
+from ..engine_spec import EngineSpec, Size
 from ..errors import Error
 from ..ops import known_engines
 from .engines import Port, engine_artifact, finished
@@ -29,6 +28,10 @@ def artifact_of_module(module: torch.nn.Module, options: Mapping[str, str]) -> A
     """Raises Error; see tenure.from_torch_tensorrt."""
     for wrapper in _WRAPPERS:
         module = getattr(module, wrapper, module)
+    if module is None:
+        raise Error(
+            "invalid argument", "a MutableTorchTensorRTModule compiles when it is called: call it once before it is moved over"
+        )
     holders = {name: child for name, child in module.named_children() if getattr(child, "serialized_engine", None)}
     if not isinstance(module, GraphModule) or not holders:
         raise Error(
@@ -48,7 +51,9 @@ def _engine(name: str, holder: torch.nn.Module, options: Mapping[str, str]) -> E
         raise Error("unsupported", message, [f"engine {name}"])
     ports = []
     for kind in ("inputs", "outputs"):
-        names = getattr(holder, f"{kind[:-1]}_binding_names", None) or getattr(holder, f"{kind[:-1]}_names")
+        names = getattr(holder, f"{kind[:-1]}_binding_names", None)
+        if names is None:  # the Python runtime
+            names = getattr(holder, f"{kind[:-1]}_names")
         told = shapes[kind]
         ports.append(
             [Port(each, row["dtype"], list(map(_size, row["shape_exprs"]))) for each, row in zip(names, told, strict=True)]
@@ -63,14 +68,17 @@ def _size(told: int | sympy.Expr) -> Size:
 class _Call(torch.nn.Module):
     """Stands for the engine while torch.export traces."""
 
-    def __init__(self, name: str):
+    def __init__(self, spec: EngineSpec):
         super().__init__()
-        self.name = name
+        self.spec = spec
 
-    def forward(self, *inputs: torch.Tensor | int) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    def forward(self, *inputs: torch.Tensor | float) -> torch.Tensor | tuple[torch.Tensor, ...]:
         # Sizes are shape tensors to TensorRT, which reads them on the host.
-        tensors = [each if isinstance(each, torch.Tensor) else torch.scalar_tensor(each, dtype=torch.int64) for each in inputs]
-        results = torch.ops.tenure.call_engine(tensors, self.name)
+        tensors = [
+            each if isinstance(each, torch.Tensor) else torch.scalar_tensor(each, dtype=binding.dtype)
+            for each, binding in zip(inputs, self.spec.inputs, strict=True)
+        ]
+        results = torch.ops.tenure.call_engine(tensors, self.spec.name)
         return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -79,11 +87,11 @@ def _exported(module: GraphModule, engines: dict[str, EngineArtifact], named: di
     structure = getattr(module.graph._codegen, "pytree_info", None)
     if structure is None:
         raise Error("invalid argument", "the graph of the module does not tell the structure of its arguments")
-    flat = GraphModule(module, module.graph)  # shares the submodules and the weights; the graph is a copy
+    graph = Graph()
+    graph.output(graph.graph_copy(module.graph, {}))
+    flat = GraphModule(module, graph)  # shares the submodules and the weights
     for name, engine in engines.items():
-        setattr(flat, name, _Call(engine.spec.name))
-    flat.graph.set_codegen(CodeGen())
-    flat.recompile()
+        setattr(flat, name, _Call(engine.spec))
     placeholders = flat.graph.find_nodes(op="placeholder")
     with known_engines({name: engine.spec for name, engine in named.items()}):
         try:
@@ -101,7 +109,8 @@ def _sample(node: Node) -> Any:
     value = node.meta["val"]
     if not isinstance(value, torch.Tensor):
         return int(value) if isinstance(value, torch.SymInt) else value
-    return torch.empty([_hint(size) for size in value.shape], dtype=value.dtype, device=value.device)
+    sizes, strides = ([_hint(each) for each in row] for row in (value.shape, value.stride()))
+    return torch.empty_strided(sizes, strides, dtype=value.dtype, device=value.device)
 
 
 def _hint(size: int | torch.SymInt) -> int:

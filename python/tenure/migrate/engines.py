@@ -17,6 +17,7 @@ from ..ops import known_engines
 from ..prepare import functionalize
 from ..rewrite import drop_unused_weights
 from ..sizes import in_terms_of_inputs, own_dimensions
+from ..written_strides import drop_copies_of_the_same
 
 BACKEND = "tensorrt"
 
@@ -43,8 +44,8 @@ def engine_artifact(
             shape = ", ".join(map(str, port.sizes))
             raise Error(
                 "unsupported",
-                f"output {port.name} has sizes that depend on data: ({shape}); leave the operator that makes it to PyTorch "
-                "(torch_executed_ops) and compile again",
+                f"the sizes of output {port.name}, ({shape}), do not follow from those of its inputs; leave the operator that makes "
+                "it to PyTorch (torch_executed_ops) and compile again",
                 [f"engine {name}"],
             )
         made.append(Binding(port.name, port.dtype, tuple(sizes)))
@@ -54,7 +55,11 @@ def engine_artifact(
 def finished(program: ExportedProgram, engines: Mapping[str, EngineArtifact]) -> Artifact:
     """`program` calls the engines by name; what else it does may still write in place."""
     with known_engines({name: engine.spec for name, engine in engines.items()}), torch.no_grad():
-        functional = functionalize(program)
+        try:
+            functional = functionalize(program)
+        except Exception as error:  # torch.export raises many kinds
+            raise Error("unsupported", f"torch.export cannot bring the program into functional form: {error}") from error
+    drop_copies_of_the_same(functional.graph)
     functional = drop_unused_weights(restore_mutating_operators(functional))
     notes = [f"{BACKEND}: engines as Torch-TensorRT compiled them: {', '.join(engines)}"]
     libraries = libraries_of(functional, [])

@@ -53,9 +53,11 @@ def artifact_of_file(path: Path, options: Mapping[str, str]) -> Artifact:
                 if "models/model.json" not in records:
                     _refuse_other_formats(records)
                 stored, program = _read(file, records)
+        except Error:
+            raise
         except FileNotFoundError as error:
             raise Error("not found", "there is no such file") from error
-        except (OSError, zipfile.BadZipFile, KeyError, IndexError, TypeError, json.JSONDecodeError) as error:
+        except Exception as error:  # whatever zipfile, json and the look-ups below raise for other content than they expect
             raise Error("bad file", f"it is not what torch_tensorrt.save writes, or damaged: {error!r}") from error
         return finished(program, _described(program, stored, options))
 
@@ -80,16 +82,24 @@ def _read(file: zipfile.ZipFile, records: Mapping[str, str]) -> tuple[dict[str, 
     stored = {}
     for place, name in names.items():
         stored[name] = _engine(file.read(records[f"data/constants/{constants['config'].pop(place)['path_name']}"]), name)
-    for config in (constants, json.loads(file.read(records["data/weights/model_weights_config.json"]))):
-        _refuse_pickles(config["config"])
-    changed = {"models/model.json": json.dumps(model), "data/constants/model_constants_config.json": json.dumps(constants)}
-    return stored, _load(file, records, changed)
+    weights = json.loads(file.read(records["data/weights/model_weights_config.json"]))
+    written = {
+        "models/model.json": json.dumps(model),
+        "data/constants/model_constants_config.json": json.dumps(constants),
+        "data/weights/model_weights_config.json": json.dumps(weights),
+    }
+    for folder, config in (("data/constants/", constants["config"]), ("data/weights/", weights["config"])):
+        _check_tensors(config)
+        written |= {folder + entry["path_name"]: file.read(records[folder + entry["path_name"]]) for entry in config.values()}
+    return stored, _load(written)
 
 
-def _refuse_pickles(config: Mapping[str, Any]) -> None:
+def _check_tensors(config: Mapping[str, Any]) -> None:
     pickled = [name for name, entry in config.items() if entry["use_pickle"] or entry["path_name"].startswith("custom_obj")]
     if pickled:
         raise Error("unsupported", f"it holds pickles of other things than engines: {', '.join(pickled)}")
+    if not torch.cuda.is_available() and any(entry["tensor_meta"]["device"]["type"] == "cuda" for entry in config.values()):
+        raise Error("unsupported", "its weights lie on a CUDA device, and PyTorch finds none here")
 
 
 def _take_engines(module: dict[str, Any]) -> dict[str, str]:
@@ -100,6 +110,8 @@ def _take_engines(module: dict[str, Any]) -> dict[str, str]:
         if (custom := spec.get("custom_obj")) and custom["arg"]["class_fqn"] in (_CLASS, ""):
             objects[custom["arg"]["name"]] = custom["custom_obj_name"]
     names = {place: place.lstrip("_").replace(".", "_").removesuffix("_engine") for place in objects.values()}
+    if len(set(names.values())) < len(names):
+        raise Error("unsupported", f"two engines would have one name: {', '.join(names)}")
     for node in graph["nodes"]:
         if node["target"] == _EXECUTE:
             given, engine = (argument["arg"] for argument in node["inputs"])
@@ -120,15 +132,13 @@ def _take_engines(module: dict[str, Any]) -> dict[str, str]:
     return names
 
 
-def _load(file: zipfile.ZipFile, records: Mapping[str, str], changed: Mapping[str, str]) -> ExportedProgram:
+def _load(records: Mapping[str, str | bytes]) -> ExportedProgram:
+    """Of these records and no others: torch.export reads pickles from more places than it writes them to."""
     buffer = io.BytesIO()
     with PT2ArchiveWriter(buffer) as writer:
-        for name, place in records.items():
-            if name in changed:
-                writer.write_string(name, changed[name])
-            elif name.startswith(("data/weights/", "data/constants/")) and "/custom_obj" not in name:
-                writer.write_bytes(name, file.read(place))
-        writer.write_bytes(_SAMPLES, b"")  # it must be there; without a pickle in it none is read
+        for name, content in records.items():
+            writer.write_bytes(name, content if isinstance(content, bytes) else content.encode())
+        writer.write_bytes(_SAMPLES, b"")  # it must be there
     buffer.seek(0)
     try:
         program = load_pt2(buffer).exported_programs["model"]
