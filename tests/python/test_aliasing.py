@@ -369,9 +369,10 @@ def test_what_is_copied_into_new_memory_is_not_the_input_that_it_came_from(copie
         assert torch.equal(made, want)
 
 
-@pytest.mark.parametrize(
-    "change", [lambda t: t.resize_(3), lambda t: t.t_(), lambda t: t.unsqueeze_(0)], ids=["resize", "t", "unsqueeze"]
-)
+SIZE_CHANGES = {"resize": lambda t: t.resize_(3), "t": lambda t: t.t_(), "unsqueeze": lambda t: t.unsqueeze_(0)}
+
+
+@pytest.mark.parametrize("change", SIZE_CHANGES.values(), ids=SIZE_CHANGES)
 def test_in_place_operators_that_change_sizes_compile_for_tensors_in_another_order(change):
     def forward(m, x):
         return change((x * 2).permute(1, 0).clone()) + 1

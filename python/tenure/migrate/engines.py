@@ -44,8 +44,8 @@ def engine_artifact(
             shape = ", ".join(map(str, port.sizes))
             raise Error(
                 "unsupported",
-                f"the sizes of output {port.name}, ({shape}), do not follow from those of its inputs; leave the operator that makes "
-                "it to PyTorch (torch_executed_ops) and compile again",
+                f"the sizes of output {port.name}, ({shape}), do not follow from those of its inputs; leave the operator that "
+                "makes it to PyTorch (torch_executed_ops) and compile again",
                 [f"engine {name}"],
             )
         made.append(Binding(port.name, port.dtype, tuple(sizes)))
