@@ -196,11 +196,11 @@ def main() -> None:
         try:
             found = compare(name, arguments.out, arguments.loop)
         except Exception as error:  # the other models are still worth their figures
-            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
-            everything["models"].append({"model": name, "failed": f"{type(error).__name__}: {error}"})
-            continue
+            found = {"model": name, "failed": f"{type(error).__name__}: {error}"}
+            print(f"{name}: {found['failed']}", file=sys.stderr)
+        else:
+            print(table(found), flush=True)
         everything["models"].append(found)
-        print(table(found), flush=True)
         (arguments.out / "results.json").write_text(json.dumps(everything, indent=1))
     tables = [table(found) for found in everything["models"] if "failed" not in found]
     (arguments.out / "table.md").write_text("\n".join(tables))

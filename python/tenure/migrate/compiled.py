@@ -18,8 +18,7 @@ from torch.fx.experimental.symbolic_shapes import is_concrete_int
 from ..compile import Artifact, EngineArtifact
 from ..engine_spec import EngineSpec, Size
 from ..errors import Error
-from ..ops import known_engines
-from .engines import Port, engine_artifact, finished
+from .engines import Port, engine_artifact, finished, tracing_calls_of
 
 _WRAPPERS = ("compiled_module", "gm")  # of enable_cudagraphs; of MutableTorchTensorRTModule
 
@@ -40,8 +39,7 @@ def artifact_of_module(module: torch.nn.Module, options: Mapping[str, str]) -> A
             "file that torch_tensorrt.save wrote",
         )
     engines = {name: _engine(name.lstrip("_"), holder, options) for name, holder in holders.items()}
-    named = {engine.spec.name: engine for engine in engines.values()}
-    return finished(_exported(module, engines, named), named)
+    return finished(_exported(module, engines), list(engines.values()))
 
 
 def _engine(name: str, holder: torch.nn.Module, options: Mapping[str, str]) -> EngineArtifact:
@@ -82,7 +80,7 @@ class _Call(torch.nn.Module):
         return results[0] if len(results) == 1 else tuple(results)
 
 
-def _exported(module: GraphModule, engines: dict[str, EngineArtifact], named: dict[str, EngineArtifact]) -> ExportedProgram:
+def _exported(module: GraphModule, engines: Mapping[str, EngineArtifact]) -> ExportedProgram:
     """`module` with calls in place of its engines, and its own structure of arguments and results."""
     structure = getattr(module.graph._codegen, "pytree_info", None)
     if structure is None:
@@ -93,7 +91,7 @@ def _exported(module: GraphModule, engines: dict[str, EngineArtifact], named: di
     for name, engine in engines.items():
         setattr(flat, name, _Call(engine.spec))
     placeholders = flat.graph.find_nodes(op="placeholder")
-    with known_engines({name: engine.spec for name, engine in named.items()}):
+    with tracing_calls_of(engines.values()):
         try:
             exported = torch.export.export(
                 flat, tuple(map(_sample, placeholders)), dynamic_shapes=tuple(map(_dimensions, placeholders))

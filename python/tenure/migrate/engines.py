@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -52,15 +53,20 @@ def engine_artifact(
     return EngineArtifact(EngineSpec(name, BACKEND, tuple(given), tuple(made), dict(options)), blob)
 
 
-def finished(program: ExportedProgram, engines: Mapping[str, EngineArtifact]) -> Artifact:
+def tracing_calls_of(engines: Iterable[EngineArtifact]) -> AbstractContextManager[None]:
+    """Within the block, tracing knows what these engines give."""
+    return known_engines({engine.spec.name: engine.spec for engine in engines})
+
+
+def finished(program: ExportedProgram, engines: Sequence[EngineArtifact]) -> Artifact:
     """`program` calls the engines by name; what else it does may still write in place."""
-    with known_engines({name: engine.spec for name, engine in engines.items()}), torch.no_grad():
+    with tracing_calls_of(engines), torch.no_grad():
         try:
             functional = functionalize(program)
         except Exception as error:  # torch.export raises many kinds
             raise Error("unsupported", f"torch.export cannot bring the program into functional form: {error}") from error
     drop_copies_of_the_same(functional.graph)
     functional = drop_unused_weights(restore_mutating_operators(functional))
-    notes = [f"{BACKEND}: engines as Torch-TensorRT compiled them: {', '.join(engines)}"]
+    notes = [f"{BACKEND}: engines as Torch-TensorRT compiled them: {', '.join(engine.spec.name for engine in engines)}"]
     libraries = libraries_of(functional, [])
-    return Artifact(functional, list(engines.values()), libraries, Report([], {}, notes))
+    return Artifact(functional, engines, libraries, Report([], {}, notes))

@@ -59,7 +59,7 @@ def artifact_of_file(path: Path, options: Mapping[str, str]) -> Artifact:
             raise Error("not found", "there is no such file") from error
         except Exception as error:  # whatever zipfile, json and the look-ups below raise for other content than they expect
             raise Error("bad file", f"it is not what torch_tensorrt.save writes, or damaged: {error!r}") from error
-        return finished(program, _described(program, stored, options))
+        return finished(program, list(_described(program, stored, options).values()))
 
 
 def _refuse_other_formats(records: Mapping[str, str]) -> NoReturn:
