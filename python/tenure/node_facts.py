@@ -161,6 +161,8 @@ def why_no_engine_takes(node: Node) -> str | None:
         return "it addresses the storage of its argument, which an engine does not see"
     if hides_view(node):
         return "its result is its argument or a view of it, and an engine's would not be"
+    if _keeps_gaps(node):
+        return "its result keeps the gaps between the elements of its argument, and an engine's is dense"
     for tag, reason in _REFUSED_TAGS.items():
         if tag in node.target.tags and not (tag is torch.Tag.nondeterministic_seeded and drops_nothing(node)):
             return reason
@@ -204,6 +206,12 @@ def hides_view(node: Node) -> bool:
     return packet in _HIDDEN_VIEWS
 
 
+def _keeps_gaps(node: Node) -> bool:
+    """The functional form of a write into part of a tensor: PyTorch lays the result out as the tensor lies, in every other element
+    of a row, say."""
+    return node.target.overloadpacket in _FUNCTIONAL_WRITES and memory_order(node.meta["val"]) is None
+
+
 def _arguments(node: Node) -> dict[str, object]:
     """Of an operator, by name, as given."""
     return dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False)) | node.kwargs
@@ -225,6 +233,7 @@ _TRAINING = {
     aten.instance_norm: "use_input_stats",
 }
 
+_FUNCTIONAL_WRITES = {aten.copy, aten.slice_scatter, aten.select_scatter, aten.diagonal_scatter}
 _BY_STORAGE = {aten.as_strided, aten.as_strided_scatter, aten.as_strided_copy}
 
 # Views of their arguments that their schemas keep quiet about: always; where nothing is to be done; of a list of one.

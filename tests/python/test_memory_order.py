@@ -154,6 +154,33 @@ def test_what_an_in_place_operator_wrote_keeps_its_strides_for_later_readers(for
         assert mine.stride() == x.stride()
 
 
+def writes_a_diagonal(m, x):
+    x.view(1, 1, -1).diagonal(0, 0, 2)[0].fill_(2)
+    return (x[1:],)
+
+
+def writes_a_row(m, x):
+    x.view(-1, 1).select(0, 0).mul_(2)
+    return (x[1:],)
+
+
+def writes_a_slice(m, x):
+    x[1:3].add_(1)
+    return (x[1:], x.view(-1, 2))
+
+
+@pytest.mark.parametrize("forward", [writes_a_diagonal, writes_a_row, writes_a_slice])
+def test_views_of_an_input_with_gaps_keep_its_strides_when_part_of_it_was_written(forward):
+    model = Function(forward)
+    program = tenure.compile(model, (torch.arange(16.0)[::2],), backend="null", min_block_size=1)
+    for _ in range(3):
+        x, mine = torch.arange(16.0)[::2], torch.arange(16.0)[::2]
+        want, got = forward(None, x), program(mine)
+        assert [each.stride() for each in got] == [each.stride() for each in want]
+        assert all(map(torch.equal, got, want))
+        assert torch.equal(mine, x)
+
+
 def test_an_in_place_operator_that_keeps_the_order_anyway_costs_no_copy():
     x = torch.randn(4, 3, 2).permute(2, 1, 0)
     program = tenure.compile(Function(lambda m, x: (x.add_(1) * 2).relu()), (x,), backend="null", min_block_size=1)

@@ -153,7 +153,9 @@ def multiplies_matrices(maker: ModuleMaker) -> None:
     x, y = maker.bounds_of(a), maker.bounds_of(b)
     if maker.exact and x.magnitude + x.grain + y.magnitude + y.grain > 16:
         raise Refused
-    maker.let(maker.draws.choice(forms), x.times(y).grown(6))
+    form = maker.draws.choice(forms)
+    # A sum of zeros of both signs is 0 or -0 by the order in which the kernel adds, and that by the strides of the factors.
+    maker.let(f"({form}) + 0" if maker.exact else form, x.times(y).grown(6))
 
 
 def weight(maker: ModuleMaker, inputs: int, outputs: int, dtype: torch.dtype) -> str:

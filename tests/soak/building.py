@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from tenure.backends.null import NullBackend
-from tenure.node_facts import is_dense, is_operator, is_tensor, viewed
 from tenure.program import SessionOptions
 from torch.fx import Node
 
@@ -23,18 +22,7 @@ class RefusedByExport(Exception):
     """torch.export does not take the module."""
 
 
-class ExactBackend(NullBackend):
-    """The null backend, but for products whose bits depend on the strides of an argument, which an engine does not keep."""
-
-    def why_not(self, node: Node) -> str | None:
-        """As the null backend."""
-        products = {"linear", "matmul", "mm", "bmm", "einsum"}
-        if is_operator(node) and node.target._opname in products and not all(map(_is_dense_view, node.all_input_nodes)):
-            return "its bits depend on strides"
-        return super().why_not(node)
-
-
-class SplittingBackend(ExactBackend):
+class SplittingBackend(NullBackend):
     """Refuses some operators at random, so that engines and PyTorch operators alternate."""
 
     def __init__(self, seed: int):
@@ -45,10 +33,6 @@ class SplittingBackend(ExactBackend):
         """A third of the operators are refused."""
         lots = zlib.crc32(f"{self.seed} {node.name}".encode())
         return "by lot" if lots % 3 == 0 else super().why_not(node)
-
-
-def _is_dense_view(node: Node) -> bool:
-    return is_tensor(viewed(node)) and is_dense(viewed(node))
 
 
 @dataclass(frozen=True)
@@ -74,7 +58,7 @@ def build(case: Case) -> Built:
             path = Path(folder) / "model.pt2"
             _save(exported, path)
             return Built(tenure.load(path, session_options=options), exported)
-    backend = [] if not chosen.backend else ExactBackend() if chosen.split_seed is None else SplittingBackend(chosen.split_seed)
+    backend = [] if not chosen.backend else NullBackend() if chosen.split_seed is None else SplittingBackend(chosen.split_seed)
     try:
         program = tenure.compile(
             exported,
