@@ -10,8 +10,10 @@
 namespace tenure {
 namespace {
 
-void interpret_engine(const Node& node, const ResolvedNode& resolved, EngineContext& context, Registers& registers) {
+void interpret_engine(const Node& node, const ResolvedNode& resolved, FrameContext& of_frame, Registers& registers) {
   const Engine& engine = *resolved.engine;
+  EngineContext& context = *of_frame.context;
+  of_frame.bound_by = 0;
   const std::vector<at::Tensor> inputs = engine_inputs(node, registers);
   for (size_t i = 0; i < inputs.size(); ++i) context.bind_input(i, inputs[i]);
   std::vector<at::Tensor> outputs;  // also those that nobody reads: the engine writes them
@@ -44,9 +46,9 @@ ReleaseTable::ReleaseTable(const Graph& graph) : after(graph.nodes.size()) {
   }
 }
 
-EngineContext& context_of(const ResolvedNode& resolved, size_t node, EngineContexts& contexts) {
-  if (contexts[node] == nullptr) contexts[node] = resolved.engine->make_context();
-  return *contexts[node];
+FrameContext& context_of(const ResolvedNode& resolved, size_t node, EngineContexts& contexts) {
+  if (contexts[node].context == nullptr) contexts[node].context = resolved.engine->make_context();
+  return contexts[node];
 }
 
 std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registers) {
