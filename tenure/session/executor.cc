@@ -102,6 +102,7 @@ void run_engine(const Node& node, const ResolvedNode& resolved, const PreparedCa
   for (const PreparedResult& result : call.results)
     if (result.fixed) outputs[static_cast<size_t>(result.position)] = registers[result.value.index].toTensor();
   for (size_t i = 0; i < outputs.size(); ++i) {
+    if (call.engine->sizes_depend_on_data(i)) continue;
     const Binding& binding = call.engine->spec().outputs[i];
     if (binding.aliases_input) {
       outputs[i] = inputs[*binding.aliases_input];
@@ -111,6 +112,7 @@ void run_engine(const Node& node, const ResolvedNode& resolved, const PreparedCa
     context.bind_output(i, outputs[i]);
   }
   context.enqueue();
+  take_outputs(*call.engine, context, outputs);
   write_aliased_inputs(node, *call.engine, inputs, registers, outputs);
   stack.assign(outputs.begin(), outputs.end());
 }

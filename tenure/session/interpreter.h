@@ -37,6 +37,9 @@ void interpret_node(const Program& program, size_t node, EngineContexts& context
 /// The call's tensors as engine inputs: dense copies are made of those that are not contiguous.
 std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registers);
 
+/// After the engine ran: puts in those whose sizes depend on data.
+void take_outputs(const Engine& engine, EngineContext& context, std::vector<at::Tensor>& outputs);
+
 /// After the engine ran: puts the node's own inputs in the place of the outputs that alias them, and writes to those that
 /// engine_inputs() had to copy.
 void write_aliased_inputs(const Node& node, const Engine& engine, const std::vector<at::Tensor>& inputs, const Registers& registers,

@@ -22,6 +22,7 @@ struct Part {
   bool is_dynamic = false;
 };
 
+/// Those whose sizes follow from the inputs' sizes.
 const std::vector<Part>& parts();
 const Part& part(const std::string& name);
 

@@ -107,6 +107,13 @@ class Views(torch.nn.Module):
         return positive, positive.reshape(-1), x.unsqueeze(0)
 
 
+class Positives(torch.nn.Module):
+    """How many rows the first output has depends on data."""
+
+    def forward(self, x):
+        return torch.nonzero(x > 0), x * 2
+
+
 class Casts(torch.nn.Module):
     """One input and one output of each small dtype."""
 
@@ -120,7 +127,7 @@ class Part:
     module: torch.nn.Module
     inputs: tuple[torch.Tensor, ...]
     dynamic: tuple[tuple[int, ...], ...] = ()  # of each input, the dimensions that are dynamic
-    output_sizes: tuple[tuple[str, ...], ...] | None = None  # expressions in i<k>_<d>; None: as in the example
+    output_sizes: tuple[tuple[str, ...], ...] | None = None  # expressions in i<k>_<d> and o<k>_<d>; None: as in the example
 
 
 PARTS = {
@@ -143,6 +150,7 @@ PARTS = {
     "identity_alone": Part(IdentityAlone(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"),)),
     "copy": Part(Copy(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"), ("i0_0", "4"))),
     "views": Part(Views(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"), ("4*i0_0",), ("1", "i0_0", "4"))),
+    "positives": Part(Positives(), (torch.zeros(5, 4),), ((0,),), (("o0_0", "2"), ("i0_0", "4"))),
     "casts": Part(
         Casts(),
         (
