@@ -203,6 +203,50 @@ TEST_F(TensorRtEngine, AnOutputInTheMemoryOfAnInputIsBoundThereOrRefused) {
   EXPECT_EQ(error_of([&] { load(spec); }).code(), ErrorCode::kUnsupported) << "the blob does not do it";
 }
 
+// What positives computes of `x` in `context`: places of positive numbers, taken; x * 2 is checked.
+at::Tensor places_of_positives(EngineContext& context, const at::Tensor& x) {
+  const at::Tensor input = aligned(x), doubled = aligned(at::zeros_like(x));
+  context.bind_input(0, input);
+  context.bind_output(1, doubled);
+  context.enqueue();
+  EXPECT_TRUE(at::equal(doubled, x * 2));
+  return context.take_output(0);
+}
+
+TEST_F(TensorRtEngine, WhatDependsOnDataIsMadeInMemoryOfItsOwnInEachRun) {
+  const auto engine = load(spec_of("positives"));
+  const auto context = engine->make_context();
+  const at::Tensor x = at::randn({5, 4}), want = at::nonzero(x > 0);
+  const at::Tensor first = places_of_positives(*context, x);
+  EXPECT_EQ(trt::calls("setOutputAllocator").size(), 1u);
+  trt::forget_calls();
+  const at::Tensor input = aligned(x), doubled = aligned(at::zeros_like(x));
+  for (int run = 0; run < 3; ++run) {
+    context->bind_input(0, input);
+    context->bind_output(1, doubled);
+    context->enqueue();
+    if (run == 1) continue;  // nobody takes what that run made
+    EXPECT_TRUE(at::equal(context->take_output(0), want));
+  }
+  const std::vector<std::string> want_calls = {"setTensorAddress", "setTensorAddress", "enqueueV3", "enqueueV3", "enqueueV3"};
+  EXPECT_EQ(names_of_calls(), want_calls);
+  EXPECT_TRUE(at::equal(places_of_positives(*context, -at::ones({2, 4})), at::empty({0, 2}, at::kLong)));
+  EXPECT_TRUE(at::equal(first, want)) << "held since the first run";
+}
+
+TEST_F(TensorRtEngine, AfterAnErrorNothingIsTakenAndTheNextRunMakesItAgain) {
+  for (const char* method : {"setOutputAllocator", "enqueueV3"}) {
+    SCOPED_TRACE(method);
+    const auto engine = load(spec_of("positives"));
+    const auto context = engine->make_context();
+    const at::Tensor x = at::randn({5, 4});
+    trt::fail_next(method);
+    EXPECT_EQ(error_of([&] { places_of_positives(*context, x); }).code(), ErrorCode::kEngine);
+    EXPECT_EQ(error_of([&] { context->take_output(0); }).code(), ErrorCode::kEngine);
+    EXPECT_TRUE(at::equal(places_of_positives(*context, x), at::nonzero(x > 0)));
+  }
+}
+
 TEST_F(TensorRtEngine, WeightStreamingIsGivenItsBudgetWhereTheEngineHasIt) {
   EngineSpec spec = spec_of("linear");
   spec.options["weight_streaming_budget"] = "100";
