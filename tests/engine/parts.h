@@ -26,6 +26,9 @@ struct Part {
 const std::vector<Part>& parts();
 const Part& part(const std::string& name);
 
+/// Whether the backend's compiler takes the part.
+bool has_part(const std::string& backend, const std::string& part);
+
 /// What the manifest of that backend says of the part, and the bytes of the blob.
 EngineSpec part_spec(const std::string& backend, const std::string& part);
 std::vector<char> part_blob(const std::string& backend, const std::string& part);
