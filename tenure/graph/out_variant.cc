@@ -1,5 +1,7 @@
 #include "tenure/graph/out_variant.h"
 
+#include <ATen/core/enum_tag.h>
+
 #include <algorithm>
 #include <map>
 #include <string>
@@ -45,6 +47,7 @@ bool writes_what_returns(const c10::FunctionSchema& out, const c10::FunctionSche
 }  // namespace
 
 std::optional<c10::OperatorHandle> find_out_variant(const c10::OperatorHandle& op, c10::DispatchKey backend) {
+  if (op.hasTag(at::Tag::dynamic_output_shape)) return std::nullopt;
   for (const c10::OperatorHandle& out : out_overloads(op.operator_name().name))
     if (writes_what_returns(out.schema(), op.schema()) && out.hasKernelForDispatchKey(backend)) return out;
   return std::nullopt;

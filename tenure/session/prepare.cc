@@ -191,11 +191,24 @@ class Preparation {
     return fixed;
   }
 
+  // The operator was done with scratch memory when it asked for a result's, and the plan made them one; a variant that is given the
+  // result may write it before.
+  bool results_lie_on_scratch(const PreparedCall& call) const {
+    const auto begin = [&](int r) { return static_cast<const char*>(run_->addresses[static_cast<size_t>(r)]); };
+    const auto end = [&](int r) { return begin(r) + run_->plan->observation.requests[static_cast<size_t>(r)].bytes; };
+    for (const PreparedResult& result : call.results) {
+      const int made = run_->plan->observation.values[result.value.index].request;
+      for (int r = call.first_request; r < call.first_request + call.requests; ++r)
+        if (r != made && begin(r) != nullptr && begin(r) < end(made) && begin(made) < end(r)) return true;
+    }
+    return false;
+  }
+
   // Where it can be, an operator is given its results, and neither asks for memory nor makes tensors.
   void bind_operator(const Node& node, PreparedCall& call) {
     bool plain = true;
     for_each_input(node, [&](ValueId value) { plain &= graph_.value(value).kind != ValueKind::kTensor || is_plain(value); });
-    if (!plain) return;
+    if (!plain || results_lie_on_scratch(call)) return;
     const at::Tensor& first = run_->registers[call.results[0].value.index].toTensor();
     const auto out = find_out_variant(*call.op, first.is_cpu() ? c10::DispatchKey::CPU : c10::DispatchKey::CUDA);
     if (!out) return;

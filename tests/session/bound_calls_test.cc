@@ -33,6 +33,27 @@ TORCH_LIBRARY_IMPL(aten, CPU, library) {
   library.impl("tenure_test_strays.out", &strays_out);
 }
 
+// One that is done with its scratch memory before it asks for its result, while its variant writes the result first.
+at::Tensor scribbles(const at::Tensor& x) {
+  {
+    const at::Tensor scratch = at::zeros_like(x);
+  }
+  return x.clone();
+}
+at::Tensor& scribbles_out(const at::Tensor& x, at::Tensor& out) {
+  out.copy_(x);
+  const at::Tensor scratch = at::zeros_like(x);
+  return out;
+}
+TORCH_LIBRARY_FRAGMENT(aten, library) {
+  library.def("tenure_test_scribbles(Tensor x) -> Tensor");
+  library.def("tenure_test_scribbles.out(Tensor x, *, Tensor(a!) out) -> Tensor(a!)");
+}
+TORCH_LIBRARY_IMPL(aten, CPU, library) {
+  library.impl("tenure_test_scribbles", &scribbles);
+  library.impl("tenure_test_scribbles.out", &scribbles_out);
+}
+
 std::vector<std::string> called;
 
 std::unique_ptr<at::ObserverContext> note_operator(const at::RecordFunction& function) {
@@ -172,6 +193,33 @@ graph(%x: f32[4]):
   expect_answers(session, {x}, {x * 2.0});
   EXPECT_EQ(session.stats().last_run_allocations, 0);
   EXPECT_EQ(session.stats().deviations, 0);
+}
+
+TEST(BoundCall, ScratchMemoryIsNotTheResultsOwn) {
+  Session session(make_program(R"(
+graph(%x: f32[400]):
+  %a: f32[400] = aten::tenure_test_scribbles(x=%x)
+  %b: f32[400] = aten::mul.Tensor(self=%a, other=2.0)
+  return (%b)
+)"));
+  const at::Tensor x = at::randn({400});
+  expect_answers(session, {x}, {x * 2.0}, 4);
+  EXPECT_EQ(session.stats().deviations, 0);
+}
+
+TEST(BoundCall, SizesThatDependOnDataThoughTheFileSaysOtherwiseAreRight) {
+  Session session(make_program(R"(
+graph(%x: f32[4, 3]):
+  %m: b8[4, 3] = aten::gt.Scalar(self=%x, other=0)
+  %n: i64[4, 2] = aten::nonzero(self=%m)
+  %v: i64[4] = aten::select.int(self=%n, dim=1, index=0)
+  %s: i64[] = aten::sum(self=%v)
+  return (%s)
+)"));
+  for (const int count : {4, 4, 4, 2, 4, 9}) {
+    const at::Tensor x = at::where(at::arange(12).view({4, 3}) < count, at::ones({}), -at::ones({}));
+    expect_same(session.run({x}), {at::sum(at::nonzero(x > 0).select(1, 0))}, std::to_string(count));
+  }
 }
 
 TEST(BoundCall, AnEngineBetweenOperatorsIsRightWhereverItsFrameComesFrom) {
