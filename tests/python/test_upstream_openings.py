@@ -1,11 +1,12 @@
 """Where pre-allocated outputs elsewhere hand a caller memory that a later run overwrites, or lose what they know: not here.
 
 Every run has an input of its own and every result is held to the end, so that an overwrite cannot hide. The null engine's answers
-are PyTorch's bit for bit (no kernel here depends on strides); OpenVINO's are close.
+are PyTorch's bit for bit (no kernel here depends on strides); OpenVINO's are close, and TensorRT's, which multiplies in TF32.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import random
@@ -21,9 +22,24 @@ from torch.utils import _pytree as pytree
 
 import tenure
 
-BACKENDS = ("null", "openvino")
-on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
+no_tensorrt = not torch.cuda.is_available() or importlib.util.find_spec("torch_tensorrt") is None
+on_cuda = pytest.param("tensorrt", marks=pytest.mark.skipif(no_tensorrt, reason="there is no CUDA device, or no Torch-TensorRT"))
+without_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="there is no OpenVINO")
+ON_CPU = ("null", pytest.param("openvino", marks=without_openvino))
+on_each_backend = pytest.mark.parametrize("backend", [*ON_CPU, on_cuda])
+TOLERANCES = {"null": (0, 0), "openvino": (1e-4, 1e-5), "tensorrt": (1e-2, 1e-2)}
 BATCH = {"x": {0: torch.export.Dim("batch", min=1, max=64)}}
+
+
+@pytest.fixture(autouse=True)
+def device(request, monkeypatch) -> str:
+    """Where the test's backend runs its engines: models and inputs are made there."""
+    chosen = getattr(request.node, "callspec", None) and request.node.callspec.params.get("backend")
+    monkeypatch.setattr(sys.modules[__name__], "DEVICE", "cuda" if chosen == "tensorrt" else "cpu")
+    return DEVICE
+
+
+DEVICE = "cpu"
 
 
 class Net(nn.Module):
@@ -41,10 +57,10 @@ class Net(nn.Module):
 
 def compiled(forward, backend: str, **options) -> tuple[nn.Module, tenure.Program]:
     """sin stays a PyTorch operator, whatever else the backend takes is in engines; the batch is 1 to 64."""
-    model = Net(forward).eval()
+    model = Net(forward).eval().to(DEVICE)
     program = tenure.compile(
         model,
-        (torch.randn(3, 8),),
+        (torch.randn(3, 8, device=DEVICE),),
         dynamic_shapes=BATCH,
         backend=backend,
         torch_executed_ops={"aten.sin"},
@@ -57,7 +73,7 @@ def compiled(forward, backend: str, **options) -> tuple[nn.Module, tenure.Progra
 
 def inputs(count: int, rows: int = 3, seed: int = 1) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(rows, 8, generator=generator) for _ in range(count)]
+    return [torch.randn(rows, 8, generator=generator).to(DEVICE) for _ in range(count)]
 
 
 def assert_answers(backend: str, model: nn.Module, xs: Sequence[torch.Tensor], results: Sequence) -> None:
@@ -65,7 +81,8 @@ def assert_answers(backend: str, model: nn.Module, xs: Sequence[torch.Tensor], r
         with torch.no_grad():
             expected = pytree.tree_leaves(model(x))
         for got, want in zip(pytree.tree_leaves(result), expected, strict=True):
-            torch.testing.assert_close(got, want, **({"rtol": 0, "atol": 0} if backend == "null" else {"rtol": 1e-4, "atol": 1e-5}))
+            rtol, atol = TOLERANCES[backend]
+            torch.testing.assert_close(got, want, rtol=rtol, atol=atol)
 
 
 def storages(result) -> list[int]:
@@ -125,7 +142,7 @@ def returned_and_kept(m, x):
 
 
 @on_each_backend
-def test_an_engine_with_a_returned_and_a_kept_output_leases_one_and_keeps_the_other(backend):
+def test_an_engine_with_a_returned_and_a_kept_output_leases_one_and_keeps_the_other(backend, device):
     model, program = compiled(returned_and_kept, backend)
     (name,) = (name for name, engine in program.engines.items() if len(engine.outputs) == 2)
     unowned = [program.engines[name].are_output_tensors_unowned(output=k) for k in range(2)]
@@ -136,7 +153,7 @@ def test_an_engine_with_a_returned_and_a_kept_output_leases_one_and_keeps_the_ot
     assert_answers(backend, model, xs, results)
     assert owner_of(program, name, returned).ownership == "leased"
     assert owner_of(program, name, kept).ownership == "standing"
-    assert owner_of(program, name, kept).where == "arena"
+    assert owner_of(program, name, kept).where == ("arena" if device == "cpu" else "arena on cuda:0")
     assert "last used by sin" in owner_of(program, name, kept).reason
     standing = program.stats().standing_bytes
     program(xs[0])
@@ -333,7 +350,7 @@ def profiled(program, x) -> tuple[int, int, int]:
     return allocations, names.count("aten::copy_"), names.count("aten::clone")
 
 
-@on_each_backend
+@pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("name", DATA_DEPENDENT)
 def test_a_data_dependent_output_is_returned_without_a_clone(name, backend, monkeypatch):
     monkeypatch.setenv("KINETO_LOG_LEVEL", "5")

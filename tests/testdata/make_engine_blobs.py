@@ -191,9 +191,9 @@ def to_openvino(program: ExportedProgram, part: Part) -> bytes:
 
 
 def to_tensorrt(program: ExportedProgram, part: Part) -> bytes:
-    from tenure.backends.tensorrt import TensorRTBackend
+    from tenure.backends.tensorrt_onnx import OnnxTensorRTBackend
 
-    backend = TensorRTBackend()
+    backend = OnnxTensorRTBackend()
     return backend.compile(program, backend.full_options({"max_size": "64"}))
 
 
