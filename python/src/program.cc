@@ -23,13 +23,15 @@ void register_program(nb::module_& m) {
   nb::class_<Program>(m, "Program", "A loaded file: graph, weights, engines, owners. Immutable, thread-safe.")
       .def_static(
           "load",
-          [](const std::filesystem::path& path, std::vector<std::string> custom_op_libraries, std::optional<std::string> device) {
-            LoadOptions options{.custom_op_libraries = std::move(custom_op_libraries)};
+          [](const std::filesystem::path& path, std::vector<std::string> custom_op_libraries, std::optional<std::string> device,
+             bool engine_cache) {
+            LoadOptions options{.custom_op_libraries = std::move(custom_op_libraries), .engine_cache = engine_cache};
             if (device) options.device = c10::Device(*device);
             return Program::load(path.string(), options);
           },
           nb::arg("path"), nb::arg("custom_op_libraries") = std::vector<std::string>(), nb::arg("device") = nb::none(),
-          nb::call_guard<nb::gil_scoped_release>(), "Reads the file and loads its engines. Raises Error.")
+          nb::arg("engine_cache") = true, nb::call_guard<nb::gil_scoped_release>(),
+          "Reads the file and loads its engines. Raises Error.")
       .def_prop_ro("path", &Program::path)
       .def_prop_ro("custom_op_libraries", &Program::custom_op_libraries)
       .def_prop_ro("in_spec", &Program::in_spec, "Pytree spec of (args, kwargs) as JSON; empty if the file has none.")

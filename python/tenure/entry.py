@@ -77,7 +77,7 @@ def compile(
             report = artifact.report
             del artifact  # the blobs are in the file
             step("load", 0, 1)
-            program = _open(path, None, session_options, [])
+            program = _open(path, None, session_options, [], engine_cache=False)  # the folder does not last
         except Error as error:  # the caller knows of no file
             error.context = [where for where in error.context if folder not in where]
             raise
@@ -92,6 +92,7 @@ def load(
     *,
     custom_op_libraries: Iterable[str | os.PathLike[str]] = (),
     session_options: SessionOptions | None = None,
+    engine_cache: bool = True,
 ) -> Program:
     """Loads a program that Program.save, or torch.export.save, wrote.
 
@@ -106,12 +107,15 @@ def load(
       custom_op_libraries: shared libraries that register custom operators, loaded first. A Python package that the file names is
         imported if it is torchvision or torchaudio or was imported before; it may be missing if shared libraries are given here.
       session_options: how the program runs; see tenure.program.SessionOptions.
+      engine_cache: keep beside the file what engines cost at their first run on this machine, for the next process. TensorRT-RTX's
+        do: the kernels that they compile for this GPU, in "<file>.<GPU>.rtx-<version>.cache", written when the program is gone.
+        Whatever is wrong with that file, or the folder, is no error; the kernels are compiled again then.
 
     Raises Error, with the file in its context: "not found" for a missing file, operator or custom-operator library, "bad file" for
     one that is damaged, "unsupported" for a newer format, a backend that this build lacks or a device that is not here, "engine".
     """
     libraries = [os.fspath(each) for each in custom_op_libraries]
-    return _open(path, os.fspath(path), session_options, libraries, trust_native_code, _device_name(device))
+    return _open(path, os.fspath(path), session_options, libraries, trust_native_code, _device_name(device), engine_cache)
 
 
 def _device_name(device: str | torch.device | None) -> str | None:
@@ -131,6 +135,7 @@ def _open(
     libraries: list[str],
     trusted: bool = False,
     device: str | None = None,
+    engine_cache: bool = True,
 ) -> Program:
     file = StoredFile(path)
     for library in libraries:
@@ -138,7 +143,7 @@ def _open(
     for name in file.custom_op_libraries():
         if name.replace(".", "_").isidentifier():
             _import_operators(name, file.name, may_be_missing=bool(libraries), trusted=trusted)
-    native = _tenure.Program.load(path, device=device)
+    native = _tenure.Program.load(path, device=device, engine_cache=engine_cache)
     file.check_unchanged()
     return Program(native, file, shown, session_options)
 

@@ -104,7 +104,12 @@ ProgramFile read(std::shared_ptr<const ByteSource> source) {
 }  // namespace
 
 ProgramFile read_archive(const std::string& path) {
-  return with_context([&] { return "file " + path; }, [&] { return read(open_file(path)); });
+  return with_context([&] { return "file " + path; },
+                      [&] {
+                        ProgramFile file = read(open_file(path));
+                        file.path = path;
+                        return file;
+                      });
 }
 
 ProgramFile read_archive(std::span<const char> bytes, const std::string& name) {

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <filesystem>
 #include <map>
 #include <span>
 #include <string>
@@ -28,6 +29,7 @@ struct ProgramFile {
       custom_op_libraries;        // shared libraries or Python packages that register custom operators, as named at compile
   std::string in_spec, out_spec;  // torch.utils._pytree treespecs as JSON, for Python; empty if absent
   bool has_manifest = false;      // written by tenure.compile(...).save
+  std::filesystem::path path;     // where it was read; empty: it was made in memory
 };
 
 /// Reads the whole file. Throws Error with the context "file PATH": kNotFound (no file), kBadFile (not a zip, truncated, a record's

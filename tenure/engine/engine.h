@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -56,9 +57,11 @@ class Backend {
   virtual std::string_view name() const = 0;
   /// What its engines run on, wherever the model was exported; nothing: where it was exported.
   virtual std::optional<c10::DeviceType> device_type() const { return std::nullopt; }
-  /// Imports a blob (not compiled again) for the current device of that type. Throws Error(kEngine or kBadFile) that says what to
-  /// do.
-  virtual std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob) = 0;
+  /// Imports a blob (not compiled again) for the current device of that type. Beside `program_file`, the file that the blob is
+  /// from, a backend may keep what it makes of the engine for this machine, in files whose names begin with that one's; that it
+  /// cannot write there is no error. Empty: nothing is kept. Throws Error(kEngine or kBadFile) that says what to do.
+  virtual std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob,
+                                               const std::filesystem::path& program_file) = 0;
 };
 
 /// Whether a size of the output is known only when the engine has run.

@@ -25,7 +25,7 @@ void open_libraries(const std::vector<std::string>& paths) {
   }
 }
 
-std::shared_ptr<Engine> load_engine(EngineRecord& record, c10::DeviceType device) {
+std::shared_ptr<Engine> load_engine(EngineRecord& record, c10::DeviceType device, const std::filesystem::path& file) {
   return with_context([&] { return concat("engine ", record.spec.name); },
                       [&] {
                         Backend& backend = find_backend(record.spec.backend);
@@ -33,7 +33,7 @@ std::shared_ptr<Engine> load_engine(EngineRecord& record, c10::DeviceType device
                         check(wanted == device, ErrorCode::kUnsupported, backend.name(), " engines run on ",
                               c10::DeviceTypeName(wanted, true), ", and the program lies on ", c10::DeviceTypeName(device, true),
                               "; load it with device=\"", c10::DeviceTypeName(wanted, true), "\"");
-                        auto compiled = backend.load(record.spec, record.blob);
+                        auto compiled = backend.load(record.spec, record.blob, file);
                         record.blob = {};
                         return std::make_shared<Engine>(record.spec, std::move(compiled));
                       });
@@ -68,7 +68,9 @@ void tell_escapes(const Graph& graph, const Node& node, const OwnershipTable& ta
 
 std::shared_ptr<const Program> Program::load(const std::string& path, const LoadOptions& options) {
   open_libraries(options.custom_op_libraries);
-  return make(read_archive(path), path, options.device);
+  ProgramFile file = read_archive(path);
+  if (!options.engine_cache) file.path.clear();
+  return make(std::move(file), path, options.device);
 }
 
 std::shared_ptr<const Program> Program::make(ProgramFile file, const std::string& name, std::optional<c10::Device> device) {
@@ -104,8 +106,8 @@ void Program::load_engines() {
   const c10::OptionalDeviceGuard on_its_device(accelerator_);
   const c10::DeviceType device = accelerator_.value_or(c10::kCPU).type();
   for (EngineRecord& record : file_.engines) {
-    check(engines_.emplace(record.spec.name, load_engine(record, device)).second, ErrorCode::kBadFile, "two engines are named ",
-          record.spec.name);
+    check(engines_.emplace(record.spec.name, load_engine(record, device, file_.path)).second, ErrorCode::kBadFile,
+          "two engines are named ", record.spec.name);
   }
 }
 

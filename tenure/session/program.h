@@ -25,6 +25,9 @@ struct LoadOptions {
   std::optional<c10::Device> device = std::nullopt;
   /// Shared libraries that register custom operators, opened before the operators are looked up: paths, or names for the loader.
   std::vector<std::string> custom_op_libraries;
+  /// Whether backends may keep beside the file what they make of its engines for this machine. TensorRT-RTX does: compiled kernels,
+  /// in "model.pt2.<GPU>.rtx-<version>.cache", written when the program is gone. A folder that cannot be written is no error.
+  bool engine_cache = true;
 };
 
 /// One node with its operator, function or engine resolved.

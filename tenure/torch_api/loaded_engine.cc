@@ -57,7 +57,7 @@ std::shared_ptr<const LoadedEngine> load(const std::string& spec_json, const at:
                                 " into an input; this version runs only engines whose outputs have memory of their own");
                         }
                         const std::span bytes(static_cast<const char*>(blob.const_data_ptr()), static_cast<size_t>(blob.numel()));
-                        std::shared_ptr<CompiledEngine> compiled = find_backend(spec.backend).load(spec, bytes);
+                        std::shared_ptr<CompiledEngine> compiled = find_backend(spec.backend).load(spec, bytes, {});
                         return std::make_shared<const LoadedEngine>(LoadedEngine{
                             .spec = std::move(spec), .spec_json = spec_json, .blob = blob, .compiled = std::move(compiled)});
                       });

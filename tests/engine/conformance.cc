@@ -222,7 +222,7 @@ TEST_P(EnginePartConformance, ATruncatedBlobIsAnErrorNamingTheEngine) {
   const std::vector<char> blob = part_blob(tested.backend, name);
   for (const size_t eighths : {0, 1, 3, 5, 7}) {
     const std::span<const char> truncated(blob.data(), blob.size() * eighths / 8);
-    const Error error = error_of([&] { find_backend(spec.backend).load(spec, truncated); });
+    const Error error = error_of([&] { find_backend(spec.backend).load(spec, truncated, {}); });
     EXPECT_THAT(error.what(), HasSubstr("engine \"" + name + "\"")) << eighths << "/8 of the blob";
   }
 }
@@ -259,15 +259,15 @@ TEST_P(EngineConformance, GarbageIsAnErrorNamingTheEngine) {
   spec.name = "engine_7";
   std::vector<char> garbage(5000);
   for (size_t i = 0; i < garbage.size(); ++i) garbage[i] = static_cast<char>(i * i * 31 + 7);
-  EXPECT_THAT(error_of([&] { find_backend(spec.backend).load(spec, garbage); }).what(), HasSubstr("engine \"engine_7\""));
-  EXPECT_THAT(error_of([&] { find_backend(spec.backend).load(spec, {}); }).what(), HasSubstr("engine \"engine_7\""));
+  EXPECT_THAT(error_of([&] { find_backend(spec.backend).load(spec, garbage, {}); }).what(), HasSubstr("engine \"engine_7\""));
+  EXPECT_THAT(error_of([&] { find_backend(spec.backend).load(spec, {}, {}); }).what(), HasSubstr("engine \"engine_7\""));
 }
 
 TEST_P(EngineConformance, AnUnknownOptionIsAnErrorThatNamesIt) {
   EngineSpec spec = part_spec(GetParam().backend, "relu");
   spec.options["BANANA"] = "1";
   const std::vector<char> blob = part_blob(GetParam().backend, "relu");
-  EXPECT_THAT(error_of([&] { find_backend(spec.backend).load(spec, blob); }).what(), HasSubstr("BANANA"));
+  EXPECT_THAT(error_of([&] { find_backend(spec.backend).load(spec, blob, {}); }).what(), HasSubstr("BANANA"));
 }
 
 // The second result needs what the first overwrites.
@@ -276,7 +276,7 @@ TEST_P(EngineConformance, AnOutputIsWrittenInTheMemoryOfAnInputOrThatIsRefused) 
   spec.outputs[0].aliases_input = 0;
   const std::vector<char> blob = part_blob(GetParam().backend, "two_outputs");
   if (GetParam().backend == "null") {
-    const auto engine = find_backend(spec.backend).load(spec, blob);
+    const auto engine = find_backend(spec.backend).load(spec, blob, {});
     const auto context = engine->make_context();
     const at::Tensor x = at::randn({2, 3}), y = at::randn({2, 3}), sum = x + y, product = x * y, out = at::empty({2, 3});
     context->bind_input(0, x);
@@ -288,7 +288,7 @@ TEST_P(EngineConformance, AnOutputIsWrittenInTheMemoryOfAnInputOrThatIsRefused) 
     EXPECT_TRUE(at::equal(out, product));
     return;
   }
-  EXPECT_EQ(error_of([&] { find_backend(spec.backend).load(spec, blob); }).code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(error_of([&] { find_backend(spec.backend).load(spec, blob, {}); }).code(), ErrorCode::kUnsupported);
 }
 
 TEST_P(EngineConformance, AContextHoldsNoTensorThatIsBoundToIt) {
@@ -305,7 +305,7 @@ TEST_P(EngineConformance, AContextHoldsNoTensorThatIsBoundToIt) {
 TEST_P(EngineConformance, ABlobWithOtherInputsOrOutputsThanItsManifestIsAnError) {
   const EngineSpec spec = part_spec(GetParam().backend, "two_outputs");
   const std::vector<char> blob = part_blob(GetParam().backend, "relu");
-  EXPECT_EQ(error_of([&] { find_backend(spec.backend).load(spec, blob); }).code(), ErrorCode::kBadFile);
+  EXPECT_EQ(error_of([&] { find_backend(spec.backend).load(spec, blob, {}); }).code(), ErrorCode::kBadFile);
 }
 
 TEST_P(EngineConformance, BindingATensorThatDoesNotFitIsAnErrorThatSaysWhatWasExpected) {

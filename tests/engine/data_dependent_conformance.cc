@@ -20,7 +20,7 @@ constexpr const char* kPart = "positives";  // nonzero(x > 0), x * 2
 std::unique_ptr<Engine> load_or_hear_why(const ConformanceEngine& tested) {
   const EngineSpec spec = part_spec(tested.backend, kPart);
   try {
-    return std::make_unique<Engine>(spec, find_backend(spec.backend).load(spec, part_blob(tested.backend, kPart)));
+    return std::make_unique<Engine>(spec, find_backend(spec.backend).load(spec, part_blob(tested.backend, kPart), {}));
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
     EXPECT_THAT(error.what(), HasSubstr("output_0"));
@@ -88,7 +88,7 @@ TEST_P(EngineConformance, SizesThatSpeakOfAnOutputWhichDoesNotDependOnDataAreAnE
   EngineSpec spec = part_spec(GetParam().backend, "two_outputs");
   spec.outputs[0].sizes[0] = Expr::parse("Symbol('o1_0')");
   const auto load = [&] {
-    Engine(spec, find_backend("null").load(part_spec("null", "two_outputs"), part_blob("null", "two_outputs")));
+    Engine(spec, find_backend("null").load(part_spec("null", "two_outputs"), part_blob("null", "two_outputs"), {}));
   };
   EXPECT_THAT(error_of(load).what(), HasSubstr("o1_0"));
 }

@@ -16,7 +16,7 @@ namespace {
 using ::testing::HasSubstr;
 
 Error load_error(const EngineSpec& spec) {
-  return error_of([&] { find_backend("openvino").load(spec, part_blob("openvino", "relu")); });
+  return error_of([&] { find_backend("openvino").load(spec, part_blob("openvino", "relu"), {}); });
 }
 
 TEST(OpenVino, RefusesFloat64SinceItWouldComputeItInFloat32) {
@@ -47,7 +47,7 @@ TEST(OpenVino, RefusesAManifestWhoseDtypeOrSizesTheBlobContradicts) {
 TEST(OpenVino, TakesItsOwnPropertiesAsOptions) {
   EngineSpec spec = part_spec("openvino", "linear");
   spec.options = {{"INFERENCE_NUM_THREADS", "1"}, {"NUM_STREAMS", "1"}};
-  const Engine engine(spec, find_backend("openvino").load(spec, part_blob("openvino", "linear")));
+  const Engine engine(spec, find_backend("openvino").load(spec, part_blob("openvino", "linear"), {}));
   const auto context = engine.make_context();
   const std::vector<at::Tensor> inputs = part("linear").make_inputs(0);
   const Fenced output({2, 4}, at::kFloat);

@@ -130,7 +130,7 @@ std::vector<char> part_blob(const std::string& backend, const std::string& part)
 
 std::unique_ptr<Engine> load_part(const std::string& backend, const std::string& part) {
   const EngineSpec spec = part_spec(backend, part);
-  return std::make_unique<Engine>(spec, find_backend(backend).load(spec, part_blob(backend, part)));
+  return std::make_unique<Engine>(spec, find_backend(backend).load(spec, part_blob(backend, part), {}));
 }
 
 Fenced::Fenced(at::IntArrayRef sizes, at::ScalarType dtype, at::Device device) {

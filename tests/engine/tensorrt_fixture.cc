@@ -13,8 +13,9 @@ EngineSpec spec_of(const std::string& part) {
   return spec;
 }
 
-std::unique_ptr<Engine> load(const EngineSpec& spec, const trt::BlobOptions& options) {
-  return std::make_unique<Engine>(spec, make_tensorrt_backend()->load(spec, trt::make_blob(part_blob("null", spec.name), options)));
+std::unique_ptr<Engine> load(const EngineSpec& spec, const trt::BlobOptions& options, const std::filesystem::path& program_file) {
+  const std::vector<char> blob = trt::make_blob(part_blob("null", spec.name), options);
+  return std::make_unique<Engine>(spec, make_tensorrt_backend()->load(spec, blob, program_file));
 }
 
 at::Tensor aligned(const at::Tensor& source) {
@@ -59,7 +60,7 @@ std::vector<std::string> names_of_calls() {
 }
 
 void TensorRtEngine::SetUp() {
-  make_tensorrt_backend()->load(spec_of("relu"), trt::make_blob(part_blob("null", "relu")));  // starts the runtime
+  make_tensorrt_backend()->load(spec_of("relu"), trt::make_blob(part_blob("null", "relu")), {});  // starts the runtime
   trt::forget_calls();
   before_ = trt::live_objects();
 }

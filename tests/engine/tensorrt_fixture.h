@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,7 +21,8 @@ namespace tenure::testing {
 using Tensors = std::vector<at::Tensor>;
 
 EngineSpec spec_of(const std::string& part);
-std::unique_ptr<Engine> load(const EngineSpec& spec, const trt::BlobOptions& options = {});
+std::unique_ptr<Engine> load(const EngineSpec& spec, const trt::BlobOptions& options = {},
+                             const std::filesystem::path& program_file = {});
 
 /// The same content in memory that TensorRT takes.
 at::Tensor aligned(const at::Tensor& source);

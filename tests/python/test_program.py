@@ -133,6 +133,14 @@ def test_a_loaded_program_saves_again_even_if_its_file_is_gone(hybrid_file, tmp_
     tenure.load(second)
 
 
+@pytest.mark.parametrize("engine_cache", [True, False])
+def test_loading_writes_nothing_beside_a_file_whose_engines_compile_nothing_here(hybrid_file, tmp_path, engine_cache):
+    path = tmp_path / "model.pt2"
+    path.write_bytes(hybrid_file.read_bytes())
+    tenure.load(path, engine_cache=engine_cache)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_saving_over_the_programs_own_file_keeps_it_whole(hybrid_file, tmp_path):
     path = tmp_path / "model.pt2"
     path.write_bytes(hybrid_file.read_bytes())

@@ -27,7 +27,8 @@ class TensorRTBackend(Backend):
 
     Options: "tf32" ("1": matrix products and convolutions of float32 in TF32); "max_size", the largest size of a dimension that
     the export leaves unbounded; "workspace_bytes", the most scratch memory that a kernel may use; "weight_streaming_budget", the
-    bytes of weights that stay on the GPU; "runtime_cache", a file for the kernels that TensorRT-RTX compiles on the GPU.
+    bytes of weights that stay on the GPU; "runtime_cache", a file for the kernels that TensorRT-RTX compiles on the GPU,
+    "" for none; by default one beside the program's file (tenure.load).
     """
 
     name = "tensorrt"

@@ -33,7 +33,8 @@ def from_torch_tensorrt(
         need not be installed; or that file as torch.export.load reads it. It stays as it is, and its engines with it.
       device: where to run, as for tenure.load.
       options: of the engines, text to text: "weight_streaming_budget", the bytes of weights that stay on the GPU, for engines
-        that were built for it; "runtime_cache", a file for the kernels that TensorRT-RTX compiles there.
+        that were built for it; "runtime_cache", a file for the kernels that TensorRT-RTX compiles there, "" for none. The program
+        that is returned has none without it; of a saved one they lie beside the file (tenure.load).
       session_options: how the program runs; see tenure.program.SessionOptions.
 
     Which engine owns its outputs' memory follows from the graph, whatever set_output_tensors_as_unowned said; every result is the
@@ -49,7 +50,7 @@ def from_torch_tensorrt(
         try:
             artifact = _artifact(compiled, options or {}, Path(folder))
             write_archive(artifact, path)
-            program = load(path, device, session_options=session_options)
+            program = load(path, device, session_options=session_options, engine_cache=False)  # the folder does not last
         except Error as error:  # the caller knows of no file
             error.context = [where for where in error.context if folder not in where]
             raise

@@ -126,7 +126,7 @@ class NullBackend final : public Backend {
  public:
   std::string_view name() const override { return "null"; }
 
-  std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob) override {
+  std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob, const std::filesystem::path&) override {
     for (const auto& [name, value] : spec.options) {
       throw Error(ErrorCode::kInvalidArgument,
                   concat("engine \"", spec.name, "\": null engines have no options, yet it has ", name));

@@ -114,7 +114,7 @@ class OpenVinoBackend final : public Backend {
   std::string_view name() const override { return "openvino"; }
   std::optional<c10::DeviceType> device_type() const override { return c10::kCPU; }
 
-  std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob) override {
+  std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob, const std::filesystem::path&) override {
     refuse_data_dependent_outputs(spec);
     for (const Binding& output : spec.outputs) {
       check(!output.aliases_input, ErrorCode::kUnsupported, "engine \"", spec.name, "\": output \"", output.name,

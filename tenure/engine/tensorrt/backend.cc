@@ -53,7 +53,8 @@ class TensorRtBackend final : public Backend {
   std::string_view name() const override { return "tensorrt"; }
   std::optional<c10::DeviceType> device_type() const override { return tensorrt::device_type(); }
 
-  std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob) override {
+  std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob,
+                                       const std::filesystem::path& program_file) override {
     check_options(spec);
     return with_context([&] { return concat("engine \"", spec.name, "\""); },
                         [&] {
@@ -65,7 +66,7 @@ class TensorRtBackend final : public Backend {
                                           " (its blob is damaged, from another version or for another GPU: compile it again)");
                           });
                           set_weight_streaming_budget(*engine, spec);
-                          return std::make_unique<Compiled>(std::move(engine), spec, device);
+                          return std::make_unique<Compiled>(std::move(engine), spec, device, program_file);
                         });
   }
 };

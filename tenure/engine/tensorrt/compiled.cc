@@ -28,7 +28,8 @@ std::vector<std::string> names_of(const nvinfer1::ICudaEngine& engine, const Eng
 
 }  // namespace
 
-Compiled::Compiled(std::unique_ptr<nvinfer1::ICudaEngine> engine, const EngineSpec& spec, c10::Device device)
+Compiled::Compiled(std::unique_ptr<nvinfer1::ICudaEngine> engine, const EngineSpec& spec, c10::Device device,
+                   const std::filesystem::path& program_file)
     : name_(spec.name),
       device_(device),
       engine_(std::move(engine)),
@@ -37,7 +38,7 @@ Compiled::Compiled(std::unique_ptr<nvinfer1::ICudaEngine> engine, const EngineSp
       profiles_(make_profiles()),
       has_host_inputs_(std::any_of(inputs_.begin(), inputs_.end(), [](const Port& port) { return port.on_host; })),
       no_elements_(allocate(device, 256)),
-      execution_contexts_(make_execution_contexts(*engine_, spec.options)) {}
+      execution_contexts_(make_execution_contexts(*engine_, spec.options, device, program_file)) {}
 
 std::vector<Port> Compiled::make_ports(const EngineSpec& spec, BindingRole role) const {
   const std::vector<std::string> names = names_of(*engine_, spec, role);

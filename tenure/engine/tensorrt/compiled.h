@@ -3,6 +3,7 @@
 
 #include <NvInferRuntime.h>
 
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -30,7 +31,8 @@ struct Port {
 class Compiled final : public CompiledEngine {
  public:
   /// Throws Error(kBadFile) if the engine's inputs and outputs are not those that the spec tells.
-  Compiled(std::unique_ptr<nvinfer1::ICudaEngine> engine, const EngineSpec& spec, c10::Device device);
+  Compiled(std::unique_ptr<nvinfer1::ICudaEngine> engine, const EngineSpec& spec, c10::Device device,
+           const std::filesystem::path& program_file);
 
   std::unique_ptr<EngineContext> make_context() override;
 

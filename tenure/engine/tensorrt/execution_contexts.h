@@ -2,7 +2,9 @@
 #pragma once
 
 #include <NvInferRuntime.h>
+#include <c10/core/Device.h>
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,9 +19,11 @@ class ExecutionContexts {
   virtual std::unique_ptr<nvinfer1::IExecutionContext> make() = 0;
 };
 
-/// `options` may name a "runtime_cache", a file that keeps the kernels that TensorRT-RTX compiles for this GPU from process to
-/// process; Error(kUnsupported) with TensorRT, which compiles none.
+/// TensorRT-RTX keeps the kernels that it compiles for `device` from process to process: in the file that the option
+/// "runtime_cache" names, none if that is empty; without that option in one beside `program_file`, unless that is empty. TensorRT
+/// compiles none: with that option Error(kUnsupported).
 std::unique_ptr<ExecutionContexts> make_execution_contexts(nvinfer1::ICudaEngine& engine,
-                                                           const std::map<std::string, std::string>& options);
+                                                           const std::map<std::string, std::string>& options, c10::Device device,
+                                                           const std::filesystem::path& program_file);
 
 }  // namespace tenure::tensorrt
