@@ -46,7 +46,7 @@ void interpret(const Node& node, ScalarFunction function, Registers& registers) 
 
 c10::ArrayRef<c10::IValue> elements_of(const Node& node, const NodeOutput& output, const c10::IValue& list) {
   const auto elements = list.toListRef();
-  check(elements.size() == output.values.size(), ErrorCode::kBadFile, node.target, " returned a list of ", elements.size(),
+  check(elements.size() >= output.values.size(), ErrorCode::kBadFile, node.target, " returned a list of ", elements.size(),
         " tensors, but the file names ", output.values.size());
   return elements;
 }
