@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sympy
@@ -10,12 +10,18 @@ import torch
 
 from .errors import Error
 
-Size = int | sympy.Expr  # in the symbols i<k>_<d>: dimension d of engine input k
+# In the symbols i<k>_<d>, dimension d of engine input k, and o<k>_<d>, dimension d of output k, known when the engine has run.
+Size = int | sympy.Expr
 
 
 def dimension_symbol(index: int, dim: int) -> sympy.Symbol:
     """The symbol that means dimension `dim` of engine input `index`."""
     return sympy.Symbol(f"i{index}_{dim}", integer=True)
+
+
+def output_symbol(index: int, dim: int) -> sympy.Symbol:
+    """The symbol that means dimension `dim` of engine output `index`: the size of one that depends on data."""
+    return sympy.Symbol(f"o{index}_{dim}", integer=True)
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,25 @@ class EngineSpec:
     outputs: tuple[Binding, ...]
     options: Mapping[str, str] = field(default_factory=dict)
 
-    def output_sizes(self, input_sizes: Sequence[Sequence[int | torch.SymInt]]) -> list[list[int | torch.SymInt]]:
-        """Sizes of the outputs for inputs of these sizes. Raises Error if the ranks or the fixed dimensions differ."""
+    def output_sizes(
+        self, input_sizes: Sequence[Sequence[int | torch.SymInt]], new_size: Callable[[], torch.SymInt] | None = None
+    ) -> list[list[int | torch.SymInt]]:
+        """Sizes of the outputs for inputs of these sizes; `new_size` gives one that depends on data.
+
+        Raises Error if the ranks differ, or sizes depend on data and nothing gives them.
+        """
         values: dict[sympy.Symbol, int | torch.SymInt] = {}
         for index, (binding, sizes) in enumerate(zip(self.inputs, input_sizes, strict=True)):
             if len(binding.sizes) != len(sizes):
                 message = f"input {binding.name} has rank {len(sizes)}, not {len(binding.sizes)}"
                 raise Error("invalid argument", message, [f"engine {self.name}"])
             values.update({dimension_symbol(index, dim): size for dim, size in enumerate(sizes)})
+        for index, binding in enumerate(self.outputs):
+            for size in {output_symbol(index, dim) for dim in range(len(binding.sizes))}.intersection(binding.sizes):
+                if new_size is None:
+                    message = f"the sizes of output {binding.name} depend on data"
+                    raise Error("invalid argument", message, [f"engine {self.name}"])
+                values[size] = new_size()
         return [[_evaluate(size, values) for size in binding.sizes] for binding in self.outputs]
 
 

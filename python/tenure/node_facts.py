@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import sympy
 import torch
@@ -111,29 +111,30 @@ def is_dense(node: Node) -> bool:
 
 def is_contiguous(tensor: torch.Tensor) -> bool:
     """Certainly, for every size the graph allows."""
-    return _is_dense_in_order(tensor, range(tensor.dim()))
+    return memory_order(tensor) == tuple(range(tensor.dim()))
 
 
 def memory_order(tensor: torch.Tensor) -> tuple[int, ...] | None:
     """The order of its dimensions in which it is certainly contiguous (channels last, say), if there is one."""
-    order = range(tensor.dim())
-    if _is_dense_in_order(tensor, order):
-        return tuple(order)
-    hints = [int(stride) if is_concrete_int(stride) else stride.node.hint for stride in tensor.stride()]
-    if None in hints:  # it depends on data
-        return None
-    order = sorted(order, key=lambda dim: -hints[dim])
-    return tuple(order) if _is_dense_in_order(tensor, order) else None
+    order, left = list[int](), list(range(tensor.dim()))
+    inner, inner_or_one = 1, 1  # PyTorch counts sizes of 0 as 1, and tells so where they depend on data
+    while left:
+        fits = (dim for dim in reversed(left) if _has_stride(tensor, dim, inner, inner_or_one))
+        if (narrowest := next(fits, None)) is None:
+            return None
+        order.insert(0, narrowest)
+        left.remove(narrowest)
+        size = tensor.shape[narrowest]
+        inner, inner_or_one = inner * size, inner_or_one * torch.sym_max(size, 1)
+    return tuple(order)
 
 
-def _is_dense_in_order(tensor: torch.Tensor, order: Sequence[int]) -> bool:
-    expected = 1
-    for dim in reversed(order):
-        size, stride = tensor.shape[dim], tensor.stride(dim)
-        if not (is_concrete_int(size) and size == 1) and not statically_known_true(stride == expected):
-            return False
-        expected = expected * size
-    return True
+def _has_stride(tensor: torch.Tensor, dim: int, *strides: int | torch.SymInt) -> bool:
+    """Certainly one of them, or no need of one."""
+    size = tensor.shape[dim]
+    if is_concrete_int(size) and size == 1:
+        return True
+    return any(statically_known_true(tensor.stride(dim) == stride) for stride in strides)
 
 
 def data_dependent_sizes(nodes: Iterable[Node]) -> set[sympy.Symbol]:

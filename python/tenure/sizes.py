@@ -47,9 +47,12 @@ def own_dimensions(sizes: Sequence[Size], index: int) -> tuple[Size, ...]:
     return tuple(size if isinstance(size, int) else dimension_symbol(index, dim) for dim, size in enumerate(sizes))
 
 
-def in_terms_of_inputs(sizes: Sequence[Size], inputs: Sequence[Sequence[Size]]) -> list[Size | None]:
-    """`sizes` by dimensions of an input, whose own are told in the same symbols; None for one that does not follow from them."""
-    known = _dimensions_of(inputs)
+def in_terms_of_inputs(
+    sizes: Sequence[Size], inputs: Sequence[Sequence[Size]], others: Mapping[sympy.Expr, sympy.Symbol]
+) -> list[Size | None]:
+    """`sizes` by dimensions of an input, whose own are told in the same symbols, and by `others` that are known; None for one that
+    does not follow from them."""
+    known = {**others, **_dimensions_of(inputs)}
     return [_substitute(size, known) for size in sizes]
 
 

@@ -1,5 +1,6 @@
 #include "tenure/engine/engine.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -8,31 +9,45 @@
 namespace tenure {
 namespace {
 
-/// What the symbol i<input>_<dim> speaks of.
-struct InputDim {
-  size_t input = 0;
+/// What the symbols i<input>_<dim> and o<output>_<dim> speak of.
+struct BindingDim {
+  BindingRole role = BindingRole::kInput;
+  size_t binding = 0;
   size_t dim = 0;
 };
 
-std::optional<InputDim> parse_symbol(std::string_view symbol) {
-  if (!symbol.starts_with('i')) return std::nullopt;
+std::optional<BindingDim> parse_symbol(std::string_view symbol) {
+  if (!symbol.starts_with('i') && !symbol.starts_with('o')) return std::nullopt;
   const char* const end = symbol.data() + symbol.size();
-  InputDim parsed;
-  const auto [underscore, input_error] = std::from_chars(symbol.data() + 1, end, parsed.input);
-  if (input_error != std::errc() || underscore == end || *underscore != '_') return std::nullopt;
+  BindingDim parsed{.role = symbol.starts_with('i') ? BindingRole::kInput : BindingRole::kOutput};
+  const auto [underscore, binding_error] = std::from_chars(symbol.data() + 1, end, parsed.binding);
+  if (binding_error != std::errc() || underscore == end || *underscore != '_') return std::nullopt;
   const auto [rest, dim_error] = std::from_chars(underscore + 1, end, parsed.dim);
   if (dim_error != std::errc() || rest != end) return std::nullopt;
   return parsed;
+}
+
+bool is_symbol_of_output(std::string_view symbol) {
+  const std::optional<BindingDim> place = parse_symbol(symbol);
+  return place && place->role == BindingRole::kOutput;
+}
+
+// Inputs speak of inputs; outputs speak of them, and of such dimensions of outputs as are their own symbols.
+bool is_dimension(const EngineSpec& spec, const std::vector<Binding>& speaking, std::string_view symbol) {
+  const std::optional<BindingDim> place = parse_symbol(symbol);
+  if (!place || (place->role == BindingRole::kOutput && &speaking != &spec.outputs)) return false;
+  const std::vector<Binding>& bindings = bindings_of(spec, place->role);
+  if (place->binding >= bindings.size() || place->dim >= bindings[place->binding].sizes.size()) return false;
+  return place->role == BindingRole::kInput || bindings[place->binding].sizes[place->dim].to_string() == symbol;
 }
 
 void check_symbols(const EngineSpec& spec, const std::vector<Binding>& bindings, std::string_view role) {
   for (const Binding& binding : bindings) {
     for (const Expr& size : binding.sizes) {
       for (const std::string& symbol : size.symbols()) {
-        const std::optional<InputDim> place = parse_symbol(symbol);
-        const bool exists = place && place->input < spec.inputs.size() && place->dim < spec.inputs[place->input].sizes.size();
-        check(exists, ErrorCode::kBadFile, "engine \"", spec.name, "\": ", role, " \"", binding.name, "\": the size ",
-              size.to_string(), " uses ", symbol, ", which is no dimension of an input of this engine");
+        check(is_dimension(spec, bindings, symbol), ErrorCode::kBadFile, "engine \"", spec.name, "\": ", role, " \"", binding.name,
+              "\": the size ", size.to_string(), " uses ", symbol, ", which is no dimension of an input of this engine",
+              role == "output" ? ", and none of an output that depends on data" : "");
       }
     }
   }
@@ -40,12 +55,30 @@ void check_symbols(const EngineSpec& spec, const std::vector<Binding>& bindings,
 
 Expr::Lookup lookup_in(std::span<const at::Tensor> inputs) {
   return [inputs](std::string_view symbol) -> std::optional<int64_t> {
-    const InputDim place = parse_symbol(symbol).value();
-    return inputs[place.input].size(static_cast<int64_t>(place.dim));
+    const BindingDim place = parse_symbol(symbol).value();
+    if (place.role == BindingRole::kOutput) return std::nullopt;
+    return inputs[place.binding].size(static_cast<int64_t>(place.dim));
   };
 }
 
 }  // namespace
+
+at::Tensor EngineContext::take_output(size_t index) {
+  throw Error(ErrorCode::kUnsupported, concat("output ", index, " is bound before the engine runs"));
+}
+
+bool sizes_depend_on_data(const Binding& output) {
+  return std::any_of(output.sizes.begin(), output.sizes.end(), [](const Expr& size) {
+    const auto symbols = size.symbols();
+    return std::any_of(symbols.begin(), symbols.end(), is_symbol_of_output);
+  });
+}
+
+void refuse_data_dependent_outputs(const EngineSpec& spec) {
+  for (const Binding& output : spec.outputs)
+    check(!sizes_depend_on_data(output), ErrorCode::kUnsupported, "engine \"", spec.name, "\": the sizes of output \"", output.name,
+          "\" depend on data, which ", spec.backend, " engines do not have here; leave what makes it to PyTorch");
+}
 
 std::string describe(const EngineSpec& spec) {
   return concat("<tenure engine ", spec.name, ": ", spec.backend, ", ", spec.inputs.size(), " inputs, ", spec.outputs.size(),
@@ -59,6 +92,7 @@ Engine::Engine(EngineSpec spec, std::unique_ptr<CompiledEngine> compiled)
       ownership_(spec_.outputs.size()) {
   check_symbols(spec_, spec_.inputs, "input");
   check_symbols(spec_, spec_.outputs, "output");
+  for (const Binding& output : spec_.outputs) depends_on_data_.push_back(tenure::sizes_depend_on_data(output));
 }
 
 std::vector<int64_t> Engine::output_sizes(size_t index, std::span<const at::Tensor> inputs) const {

@@ -35,6 +35,11 @@ class EngineContext {
 
   /// Runs on what is bound; every index has been bound. On CPU the outputs are written when it returns. Throws Error(kEngine).
   virtual void enqueue() = 0;
+
+  /// An output whose sizes depend on data is not bound, but taken after each enqueue(), once: dense memory of its own that the
+  /// engine asked PyTorch's allocator for while it ran, where the caller's MemoryScope saw to it. The context keeps nothing of it.
+  /// Throws Error(kUnsupported): a backend that has no such outputs refuses them when it loads.
+  virtual at::Tensor take_output(size_t index);
 };
 
 /// A loaded engine. Thread-safe.
@@ -56,6 +61,11 @@ class Backend {
   virtual std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob) = 0;
 };
 
+/// Whether a size of the output is known only when the engine has run.
+bool sizes_depend_on_data(const Binding& output);
+/// For backends whose engines have no such outputs. Throws Error(kUnsupported) that names the output.
+void refuse_data_dependent_outputs(const EngineSpec& spec);
+
 /// "<tenure engine engine_0: openvino, 1 inputs, 2 outputs>".
 std::string describe(const EngineSpec& spec);
 
@@ -72,8 +82,12 @@ class Engine {
   const EngineSpec& spec() const { return spec_; }
   std::unique_ptr<EngineContext> make_context() const { return compiled_->make_context(); }
 
-  /// Sizes of output `index` for these inputs. Throws Error(kInvalidArgument) if the inputs do not fit the spec.
+  /// Sizes of output `index` for these inputs. Throws Error(kInvalidArgument) if the inputs do not fit the spec, or the sizes
+  /// depend on data.
   std::vector<int64_t> output_sizes(size_t index, std::span<const at::Tensor> inputs) const;
+
+  /// Whether the sizes of that output are known only when the engine has run: see EngineContext::take_output.
+  bool sizes_depend_on_data(size_t output) const { return depends_on_data_[output]; }
 
   /// All outputs at once, or one. Making a non-escaping output unowned is allowed (it costs a slot instead of a standing buffer).
   /// Throws Error(kInvalidArgument) and changes nothing if `unowned` is false for an output that escapes, or `output` is out of
@@ -103,6 +117,7 @@ class Engine {
 
   EngineSpec spec_;
   std::vector<BindingGuard> input_guards_;
+  std::vector<bool> depends_on_data_;  // by output
   std::unique_ptr<CompiledEngine> compiled_;
 
   mutable std::mutex mutex_;

@@ -16,8 +16,9 @@ namespace tenure {
 struct Binding {
   std::string name;  // for messages; unique within inputs or within outputs
   at::ScalarType dtype = at::kFloat;
-  std::vector<Expr>
-      sizes;  // per dimension. The symbol i<k>_<d> means dimension d of input k; an input's dynamic dimension is its own
+  /// Per dimension. The symbol i<k>_<d> means dimension d of input k, and o<k>_<d> dimension d of output k, known when the engine
+  /// has run; an input's dynamic dimension, and an output's that depends on data, is its own symbol.
+  std::vector<Expr> sizes;
   std::optional<size_t> aliases_input;  // this output is written into the memory of that input (KV cache)
 };
 

@@ -62,7 +62,14 @@ void run_operator(const PreparedCall& call, torch::jit::Stack& stack, const Regi
     const size_t p = static_cast<size_t>(i);
     stack[p] = materialize(call.call->arguments[p], *parameters[p].type(), registers);
   }
-  call_operator(call.call->op, stack);
+  call_operator(*call.op, stack);
+}
+
+// Its results are where they belong. Should the variant want other scratch memory than the operator itself, it is not called again.
+void run_bound_operator(PreparedCall& call, torch::jit::Stack& stack, const Registers& registers, const ReplayScope& scope) {
+  run_operator(call, stack, registers);
+  if (scope.strayed()) [[unlikely]]
+    unbind(call);
 }
 
 void run_scalar(const Node& node, const PreparedCall& call, torch::jit::Stack& stack, const Registers& registers) {
@@ -72,28 +79,56 @@ void run_scalar(const Node& node, const PreparedCall& call, torch::jit::Stack& s
   stack.assign(1, std::move(result));
 }
 
+// All that it reads and writes is fixed, and bound to the context since it ran for this plan before.
+void run_bound_engine(const PreparedCall& call, uint64_t run, FrameContext& of_frame, const Registers& registers) {
+  if (of_frame.bound_by != run) {
+    of_frame.bound_by = 0;
+    for (size_t i = 0; i < call.arguments.size(); ++i) of_frame.context->bind_input(i, call.arguments[i].toTensor());
+    for (const PreparedResult& result : call.results)
+      of_frame.context->bind_output(static_cast<size_t>(result.position), registers[result.value.index].toTensor());
+    of_frame.bound_by = run;
+  }
+  of_frame.context->enqueue();
+}
+
 // Fixed outputs are bound where consumers expect them; the others are requested, in the order in which they were observed.
-void run_engine(const Node& node, const ResolvedNode& resolved, const PreparedCall& call, EngineContext& context,
-                ReplayScope& scope, torch::jit::Stack& stack, const Registers& registers) {
+void run_engine(const Node& node, const ResolvedNode& resolved, const PreparedCall& call, FrameContext& of_frame,
+                torch::jit::Stack& stack, const Registers& registers) {
+  EngineContext& context = *of_frame.context;
+  of_frame.bound_by = 0;
   const std::vector<at::Tensor> inputs = engine_inputs(node, registers);
   for (size_t i = 0; i < inputs.size(); ++i) context.bind_input(i, inputs[i]);
   std::vector<at::Tensor> outputs(node.outputs.size());
   for (const PreparedResult& result : call.results)
     if (result.fixed) outputs[static_cast<size_t>(result.position)] = registers[result.value.index].toTensor();
   for (size_t i = 0; i < outputs.size(); ++i) {
+    if (call.engine->sizes_depend_on_data(i)) continue;
     const Binding& binding = call.engine->spec().outputs[i];
     if (binding.aliases_input) {
       outputs[i] = inputs[*binding.aliases_input];
-    } else if (outputs[i].defined()) {
-      scope.skip();
-    } else {
+    } else if (!outputs[i].defined()) {
       outputs[i] = at::empty(call.engine->output_sizes(i, inputs), resolved.output_options[i]);
     }
     context.bind_output(i, outputs[i]);
   }
   context.enqueue();
+  take_outputs(*call.engine, context, outputs);
   write_aliased_inputs(node, *call.engine, inputs, registers, outputs);
   stack.assign(outputs.begin(), outputs.end());
+}
+
+void run_call(PreparedCall& call, const Node& node, const ResolvedNode& resolved, PreparedRun& run, EngineContexts& contexts,
+              ReplayScope& scope, torch::jit::Stack& stack) {
+  switch (call.kind) {
+    case NodeKind::kScalar: return run_scalar(node, call, stack, run.registers);
+    case NodeKind::kOperator:
+      return call.is_bound ? run_bound_operator(call, stack, run.registers, scope) : run_operator(call, stack, run.registers);
+    case NodeKind::kEngine: {
+      FrameContext& context = context_of(resolved, static_cast<size_t>(call.node), contexts);
+      if (call.is_bound) return run_bound_engine(call, run.id, context, run.registers);
+      return run_engine(node, resolved, call, context, stack, run.registers);
+    }
+  }
 }
 
 }  // namespace
@@ -129,7 +164,9 @@ const Placement& ReplayScope::placement(int request) const {
 }
 
 Served ReplayScope::serve_planned(Space space, size_t bytes) {
-  if (strayed_ || next_ >= call_->requests) return {};
+  while (static_cast<size_t>(next_) < call_->given.size() && call_->given[static_cast<size_t>(next_)]) note({});
+  strayed_ |= next_ >= call_->requests;
+  if (strayed_) return {};
   const size_t r = static_cast<size_t>(call_->first_request + next_);
   const Request& request = run_.plan->observation.requests[r];
   if (request.bytes != static_cast<plan::Bytes>(bytes) || request.space != space || request.freed_before != freed_scratch_) {
@@ -173,22 +210,15 @@ void ReplayScope::freed(void* p) {
 
 size_t run_prepared(const Program& program, PreparedRun& run, Frame& frame, ReplayScope& scope, OwnershipCheck* check) {
   torch::jit::Stack stack;
-  for (const PreparedCall& call : run.calls) {
+  for (PreparedCall& call : run.calls) {
     const size_t index = static_cast<size_t>(call.node);
     const Node& node = program.graph().nodes[index];
     try {
       if (check != nullptr) check->before(call);
       scope.enter(call);
-      switch (call.kind) {
-        case NodeKind::kOperator: run_operator(call, stack, run.registers); break;
-        case NodeKind::kScalar: run_scalar(node, call, stack, run.registers); break;
-        case NodeKind::kEngine:
-          run_engine(node, program.nodes()[index], call, context_of(program.nodes()[index], index, frame.contexts), scope, stack,
-                     run.registers);
-          break;
-      }
+      run_call(call, node, program.nodes()[index], run, frame.contexts, scope, stack);
       scope.leave();
-      run.deviated = !take_results(node, call, stack, frame.arenas, run.registers);
+      run.deviated = !call.is_bound && !take_results(node, call, stack, frame.arenas, run.registers);
     } catch (Error& error) {
       throw error.add_context(concat("node ", node.name, " (", node.target, ")"));
     }

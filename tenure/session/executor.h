@@ -18,11 +18,8 @@ class ReplayScope final : public CountingScope {
 
   /// The requests that follow are those of `call`.
   void enter(const PreparedCall& call);
-  /// Leaves out the next observed request: a fixed output of an engine is bound, not requested.
-  void skip() {
-    served_.push_back(nullptr);
-    ++next_;
-  }
+  /// The call asked for something else than observed.
+  bool strayed() const { return strayed_; }
   /// Frees that follow are not the call's own.
   void leave() { inside_ = false; }
   /// The requests that follow, up to leave(), are copies of results: slots serve them.
@@ -54,7 +51,7 @@ class ReplayScope final : public CountingScope {
   bool inside_ = false;
   bool in_results_ = false;
   BySpace<int> result_copies_;
-  bool strayed_ = false;  // the call asked for something else than observed
+  bool strayed_ = false;
   int64_t outstanding_ = 0;
 };
 

@@ -10,17 +10,24 @@
 namespace tenure {
 namespace {
 
-void interpret_engine(const Node& node, const ResolvedNode& resolved, EngineContext& context, Registers& registers) {
+void interpret_engine(const Node& node, const ResolvedNode& resolved, FrameContext& of_frame, Registers& registers) {
   const Engine& engine = *resolved.engine;
+  EngineContext& context = *of_frame.context;
+  of_frame.bound_by = 0;
   const std::vector<at::Tensor> inputs = engine_inputs(node, registers);
   for (size_t i = 0; i < inputs.size(); ++i) context.bind_input(i, inputs[i]);
   std::vector<at::Tensor> outputs;  // also those that nobody reads: the engine writes them
   for (size_t i = 0; i < node.outputs.size(); ++i) {
+    if (engine.sizes_depend_on_data(i)) {
+      outputs.emplace_back();
+      continue;
+    }
     const std::optional<size_t> aliased = engine.spec().outputs[i].aliases_input;
     outputs.push_back(aliased ? inputs[*aliased] : at::empty(engine.output_sizes(i, inputs), resolved.output_options[i]));
     context.bind_output(i, outputs.back());
   }
   context.enqueue();
+  take_outputs(engine, context, outputs);
   write_aliased_inputs(node, engine, inputs, registers, outputs);
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     for (ValueId value : node.outputs[i].values)
@@ -44,9 +51,9 @@ ReleaseTable::ReleaseTable(const Graph& graph) : after(graph.nodes.size()) {
   }
 }
 
-EngineContext& context_of(const ResolvedNode& resolved, size_t node, EngineContexts& contexts) {
-  if (contexts[node] == nullptr) contexts[node] = resolved.engine->make_context();
-  return *contexts[node];
+FrameContext& context_of(const ResolvedNode& resolved, size_t node, EngineContexts& contexts) {
+  if (contexts[node].context == nullptr) contexts[node].context = resolved.engine->make_context();
+  return contexts[node];
 }
 
 std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registers) {
@@ -58,6 +65,11 @@ std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registe
     inputs.push_back((lazy ? tensor.resolve_conj().resolve_neg() : tensor).contiguous());
   }
   return inputs;
+}
+
+void take_outputs(const Engine& engine, EngineContext& context, std::vector<at::Tensor>& outputs) {
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (engine.sizes_depend_on_data(i)) outputs[i] = context.take_output(i);
 }
 
 void write_aliased_inputs(const Node& node, const Engine& engine, const std::vector<at::Tensor>& inputs, const Registers& registers,

@@ -3,6 +3,7 @@
 // The reference for every answer; the observing run is it with a MemoryScope around; a replay that deviates goes on with it.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -18,17 +19,26 @@ struct ReleaseTable {
   std::vector<std::vector<ValueId>> after;  // by node
 };
 
-/// Engine contexts of one frame, by node; made when first used.
-using EngineContexts = std::vector<std::unique_ptr<EngineContext>>;
+/// The context of an engine in one frame.
+struct FrameContext {
+  std::unique_ptr<EngineContext> context;
+  uint64_t bound_by = 0;  // id of the PreparedRun whose fixed tensors are bound to it; 0: others are, or none
+};
 
-/// The context of engine node `node`.
-EngineContext& context_of(const ResolvedNode& resolved, size_t node, EngineContexts& contexts);
+/// By node; made when first used.
+using EngineContexts = std::vector<FrameContext>;
+
+/// That of engine node `node`.
+FrameContext& context_of(const ResolvedNode& resolved, size_t node, EngineContexts& contexts);
 
 /// Runs node `node` of the program: reads and writes `registers`. Throws Error with the context "node NAME".
 void interpret_node(const Program& program, size_t node, EngineContexts& contexts, Registers& registers);
 
 /// The call's tensors as engine inputs: dense copies are made of those that are not contiguous.
 std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registers);
+
+/// After the engine ran: puts in those whose sizes depend on data.
+void take_outputs(const Engine& engine, EngineContext& context, std::vector<at::Tensor>& outputs);
 
 /// After the engine ran: puts the node's own inputs in the place of the outputs that alias them, and writes to those that
 /// engine_inputs() had to copy.

@@ -1,7 +1,9 @@
 // tenure/session/prepare.h: a plan turned into a flat list of prepared calls for one frame.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -28,16 +30,22 @@ struct PreparedResult {
 struct PreparedCall {
   int node = 0;
   NodeKind kind = NodeKind::kOperator;
-  bool varies = false;                 // its requests are served by cells, whatever their number and size
-  const OperatorCall* call = nullptr;  // kOperator
-  ScalarFunction scalar = nullptr;     // kScalar
-  const Engine* engine = nullptr;      // kEngine
-  std::vector<c10::IValue> arguments;  // fixed ones filled in; kEngine: the inputs
-  std::vector<int> patched;            // positions in `arguments` that are looked up in each run
+  bool varies = false;                    // its requests are served by cells, whatever their number and size
+  bool is_bound = false;                  // all its results are fixed tensors that it is given to write into, see prepare.cc
+  const OperatorCall* call = nullptr;     // kOperator
+  std::optional<c10::OperatorHandle> op;  // kOperator: call->op, or the variant of it that is given its results
+  ScalarFunction scalar = nullptr;        // kScalar
+  const Engine* engine = nullptr;         // kEngine
+  std::vector<c10::IValue> arguments;     // fixed ones filled in; kEngine: the inputs
+  std::vector<int> patched;               // positions in `arguments` that are looked up in each run
   std::vector<PreparedResult> results;
   std::vector<ValueId> released;        // registers read for the last time here
   int first_request = 0, requests = 0;  // in the plan
+  std::vector<bool> given;              // by request: not made any more, since the call is given its memory; or empty
 };
+
+/// Makes the operator call of a call that is bound what it was without: it makes its results itself.
+void unbind(PreparedCall& call);
 
 /// A request that is placed in a slot: the `ordinal`-th of its node.
 struct SlotRequest {
@@ -48,6 +56,7 @@ struct SlotRequest {
 
 /// A plan bound to one frame's arenas. Used by the frame's thread only.
 struct PreparedRun {
+  uint64_t id = 0;  // no other run ever has it
   std::shared_ptr<const Plan> plan;
   Registers registers;  // fixed values stay in it; the others come and go in each run
   std::vector<PreparedCall> calls;

@@ -8,6 +8,7 @@
 
 #include "tenure/base/error.h"
 #include "tenure/session/allocator.h"
+#include "tenure/session/interpreter.h"
 
 namespace tenure {
 namespace {
@@ -43,12 +44,18 @@ std::vector<at::Tensor> EngineFrame::run(const std::vector<at::Tensor>& inputs, 
   std::vector<at::Tensor> results;
   results.reserve(outputs_.size());
   for (size_t i = 0; i < outputs_.size(); ++i) {
+    if (engine_.sizes_depend_on_data(i)) {
+      results.emplace_back();
+      continue;
+    }
     const std::vector<int64_t> sizes = engine_.output_sizes(i, dense_inputs);
     results.push_back(make_tensor(*outputs_[i].pool, sizes, engine_.spec().outputs[i].dtype, reuse));
   }
   for (size_t i = 0; i < inputs.size(); ++i) context_->bind_input(i, dense_inputs[i]);
-  for (size_t i = 0; i < results.size(); ++i) context_->bind_output(i, results[i]);
+  for (size_t i = 0; i < results.size(); ++i)
+    if (results[i].defined()) context_->bind_output(i, results[i]);
   context_->enqueue();
+  take_outputs(engine_, *context_, results);
   if (reuse) allocate_ahead();
   return results;
 }

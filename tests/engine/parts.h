@@ -22,8 +22,12 @@ struct Part {
   bool is_dynamic = false;
 };
 
+/// Those whose sizes follow from the inputs' sizes.
 const std::vector<Part>& parts();
 const Part& part(const std::string& name);
+
+/// Whether the backend's compiler takes the part.
+bool has_part(const std::string& backend, const std::string& part);
 
 /// What the manifest of that backend says of the part, and the bytes of the blob.
 EngineSpec part_spec(const std::string& backend, const std::string& part);

@@ -30,7 +30,7 @@ class Place:
     @property
     def tolerance(self) -> dict[str, float]:
         """The null engine runs PyTorch's kernels. TensorRT-RTX multiplies float32 in TF32."""
-        each = {"null": (0, 0), "openvino": (1e-4, 1e-5), "tensorrt": (4e-3, 4e-3)}
+        each = {"null": (0, 0), "openvino": (1e-4, 1e-5), "tensorrt": (1e-2, 1e-2)}
         return dict(zip(("rtol", "atol"), each[self.backend], strict=True))
 
 

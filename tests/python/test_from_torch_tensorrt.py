@@ -203,13 +203,13 @@ def test_what_torch_tensorrt_did_not_compile_is_refused(tmp_path):
     assert "damaged" in refused(tmp_path / "text")
 
 
-def test_sizes_that_depend_on_data_are_refused_with_the_engines_name():
+def test_sizes_that_follow_from_nothing_are_refused_with_the_engines_name():
     module = compiled(Model().eval())
-    symbol = torch.fx.experimental.symbolic_shapes.sympy.Symbol("u0")
+    symbol = torch.fx.experimental.symbolic_shapes.sympy.Symbol("s99")
     module._run_on_acc_2.symbolic_shape_expressions["outputs"][0]["shape_exprs"][0] = symbol
     message = refused(module)
     assert "run_on_acc_2" in message
-    assert "the sizes of output output0, (u0, 4), do not follow from those of its inputs" in message
+    assert "the sizes of output output0, (s99, 4), do not follow from those of its inputs" in message
 
 
 def test_an_engine_that_does_not_tell_its_shapes_is_refused():
@@ -269,3 +269,52 @@ def test_a_damaged_file_is_refused_and_nothing_in_it_is_run(tmp_path):
     for gone in ("models/model.json", "data/constants/custom_obj_1", "data/constants/model_constants_config.json"):
         changed(path, other, lambda name, content, gone=gone: None if name == gone else content)
         assert str(other) in refused(other)
+
+
+class Finds(nn.Module):
+    """An engine whose outputs are as long as there are positive numbers, PyTorch, and one that takes what has that length."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        places, columns, doubled = self.before(x)
+        return places, self.after(torch.sin(columns.float())), doubled
+
+    def before(self, x):
+        places = torch.nonzero(x > 0)
+        return places, places[:, 1] * 2, x * 2
+
+    def after(self, numbers):
+        return numbers * 3 + 1
+
+
+def compiled_finds() -> GraphModule:
+    model, x = Finds(), torch.ones(4, 8)
+    exported = torch.export.export(model, (x,))
+    before = double.EngineModule(Function(lambda m, x: model.before(x)), (x,))
+    after = double.EngineModule(Function(lambda m, x: model.after(x)), (torch.ones(9),), (({0: torch.export.Dim("n", min=0)},),))
+    graph = Graph()
+    placeholder = graph.placeholder("x")
+    placeholder.meta["val"] = exported.graph.find_nodes(op="placeholder")[0].meta["val"]
+    made = graph.call_module("_run_on_acc_0", (placeholder,))
+    places, columns, doubled = (graph.call_function(operator.getitem, (made, index)) for index in range(3))
+    floats = graph.call_function(torch.ops.aten.to.dtype, (columns, torch.float32))
+    last = graph.call_module("_run_on_acc_2", (graph.call_function(torch.ops.aten.sin.default, (floats,)),))
+    graph.output((places, last, doubled))
+    return double.compiled_module([("_run_on_acc_0", before), ("_run_on_acc_2", after)], exported, graph)
+
+
+@pytest.mark.parametrize("kind", ["module", "file"])
+def test_engines_whose_output_sizes_depend_on_data_run_without_a_copy(kind, tmp_path):
+    given = compiled_finds()
+    if kind == "file":
+        double.save(given, tmp_path / "finds.ep")
+        given = tmp_path / "finds.ep"
+    program, model = tenure.from_torch_tensorrt(given), Finds()
+    held = []
+    for count in (3, 32, 0, 1, 32, 5, 5, 5):
+        x = torch.where(torch.arange(32).view(4, 8) < count, 1.0, -1.0)
+        held.append((program(x), model(x)))
+        held = held[-3:]
+        assert all(torch.equal(got, want) for pair in held for got, want in zip(*pair, strict=True))
+    assert program.stats().last_run_allocations == 0
+    assert program.stats().deviations == 0
+    assert not [value.target for value in program.explain().values if value.target in ("aten::clone", "aten::copy")]

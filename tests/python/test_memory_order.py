@@ -188,6 +188,20 @@ def test_an_in_place_operator_that_keeps_the_order_anyway_costs_no_copy():
     assert not [value.target for value in program.explain().values if value.target and "copy" in value.target]
 
 
+def test_an_engine_keeps_the_order_of_dimensions_whose_sizes_depend_on_data():
+    def forward(m, x):
+        places = x.nonzero()  # column by column
+        return places.any(), places.abs().sqrt().clamp(0, 3)
+
+    program = tenure.compile(Function(forward), (torch.eye(4) > 0,), backend="null", min_block_size=1)
+    assert program.engines
+    for count in (4, 2, 3, 3):
+        x = torch.arange(16).view(4, 4) % 5 < count
+        want, got = forward(None, x), program(x)
+        assert [each.stride() for each in got] == [each.stride() for each in want]
+        assert all(map(torch.equal, got, want))
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_view_inside_an_engine_fits_what_follows_from_an_input_that_was_made_dense(rows):
     def forward(m, x):

@@ -26,7 +26,7 @@ def test_without_a_package_the_error_says_what_to_install(monkeypatch, package):
     if package == "tensorrt":
         monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "tenure.backends.tensorrt", raising=False)
+    monkeypatch.delitem(sys.modules, "tenure.backends.tensorrt_onnx", raising=False)
     with pytest.raises(tenure.Error, match="pip install tensorrt-rtx onnx onnxscript") as caught:
         find_backends("tensorrt")
     assert caught.value.code == "unsupported"
@@ -54,7 +54,7 @@ def test_what_surrounds_a_pytorch_operator_becomes_engines():
 @pytest.fixture
 def profiles(monkeypatch) -> list[list[tuple[int, ...]]]:
     """Of each input of what is compiled: the smallest, best and largest sizes."""
-    from tenure.backends import tensorrt
+    from tenure.backends import tensorrt_onnx as tensorrt
 
     made, make = [], tensorrt._profile
 

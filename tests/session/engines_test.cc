@@ -222,5 +222,49 @@ graph(%x: f32[s0, 3], %y: f32[2, 3]):
   EXPECT_EQ(session.stats().held_slots, 0);
 }
 
+constexpr const char* kPositives = R"(
+graph(%x: f32[s0, 4]):
+  %a: f32[s0, 4] = aten::sub.Scalar(self=%x, other=1)
+  %p: i64[u0, 2], %d: f32[s0, 4] = engine "positives"(%a)
+  %q: i64[u0, 2] = aten::mul.Tensor(self=%p, other=%p)
+  %t: i64[2, u0] strides [1, 2] = aten::transpose.int(self=%p, dim0=0, dim1=1)
+  %s: f32[] = aten::sum(self=%d)
+  return (%t, %q, %s)
+)";
+
+Tensors positives(const at::Tensor& x) {
+  const at::Tensor places = at::nonzero(x > 1);
+  return {places.t(), places * places, at::sum((x - 1) * 2)};
+}
+
+TEST(EngineBlock, AnOutputWhoseSizeDependsOnDataLiesInABufferThatGrowsAndIsNeverCopied) {
+  Session session(make_program(kPositives, {}, {"positives"}));
+  std::vector<std::pair<Tensors, Tensors>> held;
+  for (int run = 0; run < 20; ++run) {
+    const at::Tensor x = at::randn({5, 4}) + (run % 3);
+    held.emplace_back(session.run({x}), positives(x));
+    if (run % 4 == 3) held.clear();
+  }
+  for (const auto& [got, wanted] : held) expect_same(got, wanted);
+  held.clear();
+  const at::Tensor most = at::full({5, 4}, 2.0), some = at::arange(20).to(at::kFloat).view({5, 4}) - 10;
+  for (int run = 0; run < 3; ++run) session.run({most});
+  for (int run = 0; run < 3; ++run) {
+    expect_same(session.run({some}), positives(some));
+    EXPECT_EQ(session.stats().last_run_allocations, 0) << "a buffer that was large enough once is so again";
+  }
+  EXPECT_EQ(session.stats().deviations, 0);
+  EXPECT_EQ(session.stats().observing_runs, 1);
+}
+
+TEST(EngineBlock, AReturnedOutputWhoseSizeDependsOnDataIsNotOverwrittenWhileItIsHeld) {
+  Session session(make_program(kPositives, {}, {"positives"}));
+  const at::Tensor x = at::full({5, 4}, 2.0), y = -x;
+  for (int run = 0; run < 3; ++run) session.run({x});
+  const Tensors kept = session.run({x}), wanted = copies(kept);
+  for (int run = 0; run < 3; ++run) session.run({run % 2 == 0 ? y : x});
+  expect_same(kept, wanted);
+}
+
 }  // namespace
 }  // namespace tenure

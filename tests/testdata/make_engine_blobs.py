@@ -107,6 +107,13 @@ class Views(torch.nn.Module):
         return positive, positive.reshape(-1), x.unsqueeze(0)
 
 
+class Positives(torch.nn.Module):
+    """How many rows the first output has depends on data. TensorRT-RTX 1.4 has no kernel for nonzero."""
+
+    def forward(self, x):
+        return torch.nonzero(x > 0), x * 2
+
+
 class Casts(torch.nn.Module):
     """One input and one output of each small dtype."""
 
@@ -120,7 +127,8 @@ class Part:
     module: torch.nn.Module
     inputs: tuple[torch.Tensor, ...]
     dynamic: tuple[tuple[int, ...], ...] = ()  # of each input, the dimensions that are dynamic
-    output_sizes: tuple[tuple[str, ...], ...] | None = None  # expressions in i<k>_<d>; None: as in the example
+    output_sizes: tuple[tuple[str, ...], ...] | None = None  # expressions in i<k>_<d> and o<k>_<d>; None: as in the example
+    not_for: tuple[str, ...] = ()  # engines whose compiler cannot take it
 
 
 PARTS = {
@@ -143,6 +151,7 @@ PARTS = {
     "identity_alone": Part(IdentityAlone(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"),)),
     "copy": Part(Copy(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"), ("i0_0", "4"))),
     "views": Part(Views(), (torch.zeros(5, 4),), ((0,),), (("i0_0", "4"), ("4*i0_0",), ("1", "i0_0", "4"))),
+    "positives": Part(Positives(), (torch.zeros(5, 4),), ((0,),), (("o0_0", "2"), ("i0_0", "4")), ("tensorrt",)),
     "casts": Part(
         Casts(),
         (
@@ -182,9 +191,9 @@ def to_openvino(program: ExportedProgram, part: Part) -> bytes:
 
 
 def to_tensorrt(program: ExportedProgram, part: Part) -> bytes:
-    from tenure.backends.tensorrt import TensorRTBackend
+    from tenure.backends.tensorrt_onnx import OnnxTensorRTBackend
 
-    backend = TensorRTBackend()
+    backend = OnnxTensorRTBackend()
     return backend.compile(program, backend.full_options({"max_size": "64"}))
 
 
@@ -225,6 +234,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         manifest = []
         for name, part in PARTS.items():
+            if engine in part.not_for:
+                continue
             (folder / f"{name}.blob").write_bytes(MAKERS[engine](programs[name], part))
             manifest.append({"name": name, "backend": engine, "options": {}, **bindings(part)})
         (folder / "manifest.json").write_text(json.dumps({"engines": manifest}, indent=1))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+
+import torch
 
 from ..errors import Error
 from .base import Backend
@@ -23,17 +26,42 @@ def _null() -> Backend:
 
 
 def _tensorrt() -> Backend:
+    """Through Torch-TensorRT's converters where it and a GPU are, else through ONNX."""
+    if torch.cuda.is_available() and find_spec("torch_tensorrt"):
+        return _torch_tensorrt()
+    return _onnx_tensorrt()
+
+
+def _torch_tensorrt() -> Backend:
     try:
-        from .tensorrt import TensorRTBackend
+        from .tensorrt_converters import TorchTensorRTBackend
+    except Exception as error:  # its import looks for libraries and a GPU, and fails in many ways
+        raise Error(
+            "unsupported",
+            f"this way to TensorRT needs Torch-TensorRT and a GPU ({error}): pip install torch-tensorrt-rtx, or torch-tensorrt; "
+            'without a GPU backend="tensorrt-onnx" compiles too',
+        ) from error
+    return TorchTensorRTBackend()
+
+
+def _onnx_tensorrt() -> Backend:
+    try:
+        from .tensorrt_onnx import OnnxTensorRTBackend
     except ImportError as error:
         raise Error(
             "unsupported",
             f"the tensorrt backend needs TensorRT-RTX or TensorRT, and ONNX ({error}): pip install tensorrt-rtx onnx onnxscript",
         ) from error
-    return TensorRTBackend()
+    return OnnxTensorRTBackend()
 
 
-_BACKENDS: dict[str, Callable[[], Backend]] = {"null": _null, "openvino": _openvino, "tensorrt": _tensorrt}
+_BACKENDS: dict[str, Callable[[], Backend]] = {
+    "null": _null,
+    "openvino": _openvino,
+    "tensorrt": _tensorrt,
+    "tensorrt-onnx": _onnx_tensorrt,
+    "tensorrt-converters": _torch_tensorrt,
+}
 _NOT_IN_THIS_BUILD = ("inductor",)
 
 

@@ -13,8 +13,9 @@ from torch.fx import Graph, GraphModule, Node
 from ..errors import Error
 from ..node_facts import is_getitem, is_operator, tensors_of
 from .base import Backend
+from .expansions import operands
 from .openvino_integers import why_integers_differ
-from .openvino_operators import OperatorTable, convert, operands
+from .openvino_operators import OperatorTable, convert
 from .size_bounds import size_bounds
 
 _TYPES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +12,10 @@ from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_n
 from openvino.frontend.pytorch.torchdynamo.op_support import OperatorSupport
 from torch._decomp import core_aten_decompositions
 from torch.fx import Graph, GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.passes.shape_prop import _extract_tensor_metadata
-from torch.utils import _pytree as pytree
 
-from ..fresh_sizes import FreshSizes
 from ..node_facts import is_getitem
+from .expansions import call_key, expanded, operands
 
 _frontend = None
 
@@ -49,8 +47,7 @@ class OperatorTable:
         self._verdicts: dict[Hashable, Verdict] = {}
 
     def verdict(self, node: Node) -> Verdict:
-        leaves, structure = pytree.tree_flatten((node.args, node.kwargs))
-        key = (node.target, str(structure), *map(_key, leaves))
+        key = call_key(node)
         if key not in self._verdicts:
             self._verdicts[key] = self._judge(node)
         return self._verdicts[key]
@@ -61,7 +58,7 @@ class OperatorTable:
             if refusal is None:
                 return Verdict()
         try:
-            expansion = self._expand(node)
+            expansion = _described(expanded(node, self._table))
         except Exception as error:  # whatever a decomposition raises
             return Verdict(f"it does not decompose: {error}")
         inner = [other for other in expansion.graph.nodes if other.op == "call_function"]
@@ -73,46 +70,6 @@ class OperatorTable:
 
     def _listed(self, node: Node) -> bool:
         return node.target in self._whole or self._support.is_node_supported({}, node)
-
-    def _expand(self, node: Node) -> GraphModule:
-        fresh = FreshSizes()
-        values = [_anew(fresh, operand.meta["val"]) for operand in operands(node)]
-        with fresh.tracing():
-            module = make_fx(_calling(node), decomposition_table=self._table)(*values)
-        if fixed := fresh.fixed():
-            raise ValueError(f"it would hold only for {', '.join(fixed)}")
-        module.graph.eliminate_dead_code()
-        return _described(module)
-
-
-def _anew(fresh: FreshSizes, value: torch.Tensor | torch.SymInt) -> torch.Tensor | torch.SymInt | int:
-    return fresh.tensor(value) if isinstance(value, torch.Tensor) else fresh.number(value)
-
-
-def operands(node: Node) -> list[Node]:
-    """The nodes a node takes, tensors before numbers, each once."""
-    return sorted(node.all_input_nodes, key=lambda arg: not isinstance(arg.meta["val"], torch.Tensor))
-
-
-def _calling(node: Node) -> Callable:
-    def call(*values):
-        given = dict(zip(operands(node), values, strict=True))
-        args, kwargs = pytree.tree_map_only(Node, given.__getitem__, (node.args, node.kwargs))
-        result = node.target(*args, **kwargs)
-        return list(result) if isinstance(result, list | tuple) else [result]
-
-    return call
-
-
-def _key(value: object) -> Hashable:
-    if not isinstance(value, Node):
-        return (type(value), str(value))
-    known = value.meta["val"]
-    if isinstance(known, torch.Tensor):
-        return (known.dtype, known.device.type, tuple(map(str, known.shape)), tuple(map(str, known.stride())))
-    if isinstance(known, list | tuple):
-        return tuple((item.dtype, tuple(map(str, item.shape))) for item in known)
-    return str(known)
 
 
 def _alone(node: Node) -> GraphModule:

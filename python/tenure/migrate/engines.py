@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import sympy
 import torch
 from torch.export import ExportedProgram
+from torch.utils._sympy.symbol import SymT, symbol_is_type
 
 from ..compile import Artifact, EngineArtifact, Report
 from ..custom_ops import libraries_of
-from ..engine_spec import Binding, EngineSpec, Size
+from ..engine_spec import Binding, EngineSpec, Size, output_symbol
 from ..errors import Error
 from ..mutations import restore_mutating_operators
 from ..ops import known_engines
@@ -35,12 +37,13 @@ class Port:
 def engine_artifact(
     name: str, blob: bytes, inputs: Sequence[Port], outputs: Sequence[Port], options: Mapping[str, str]
 ) -> EngineArtifact:
-    """Raises Error if an output's size does not follow from the inputs' sizes."""
+    """Raises Error if an output's size neither follows from the inputs' sizes nor depends on data."""
     rows = [port.sizes for port in inputs]
+    data_dependent = _own_symbols(outputs)
     given = [Binding(port.name, port.dtype, own_dimensions(port.sizes, index)) for index, port in enumerate(inputs)]
     made = []
     for port in outputs:
-        sizes = in_terms_of_inputs(port.sizes, rows)
+        sizes = in_terms_of_inputs(port.sizes, rows, data_dependent)
         if any(size is None for size in sizes):
             shape = ", ".join(map(str, port.sizes))
             raise Error(
@@ -51,6 +54,16 @@ def engine_artifact(
             )
         made.append(Binding(port.name, port.dtype, tuple(sizes)))
     return EngineArtifact(EngineSpec(name, BACKEND, tuple(given), tuple(made), dict(options)), blob)
+
+
+def _own_symbols(outputs: Sequence[Port]) -> dict[sympy.Symbol, sympy.Symbol]:
+    """Sizes that depend on data, each by the first dimension of an output that has it."""
+    symbols: dict[sympy.Symbol, sympy.Symbol] = {}
+    for index, port in enumerate(outputs):
+        for dim, size in enumerate(port.sizes):
+            if isinstance(size, sympy.Symbol) and symbol_is_type(size, SymT.UNBACKED_INT):
+                symbols.setdefault(size, output_symbol(index, dim))
+    return symbols
 
 
 def tracing_calls_of(engines: Iterable[EngineArtifact]) -> AbstractContextManager[None]:

@@ -115,6 +115,7 @@ class OpenVinoBackend final : public Backend {
   std::optional<c10::DeviceType> device_type() const override { return c10::kCPU; }
 
   std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob) override {
+    refuse_data_dependent_outputs(spec);
     for (const Binding& output : spec.outputs) {
       check(!output.aliases_input, ErrorCode::kUnsupported, "engine \"", spec.name, "\": output \"", output.name,
             "\" is written into an input's memory, which OpenVINO engines cannot do");

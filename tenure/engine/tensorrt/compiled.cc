@@ -65,6 +65,7 @@ Port Compiled::make_port(const char* name, BindingGuard guard, const EngineSpec&
             .on_host = engine_->getTensorLocation(name) == nvinfer1::TensorLocation::kHOST,
             .aliases = std::nullopt};
   if (role == BindingRole::kInput) return port;
+  port.is_made = sizes_depend_on_data(spec.outputs[index]);
   if (const char* const input = aliased_input(*engine_, name)) {
     for (size_t i = 0; i < inputs_.size(); ++i)
       if (inputs_[i].name == input) port.aliases = i;

@@ -13,6 +13,7 @@
 #include "tenure/engine/engine.h"
 #include "tenure/engine/tensorrt/device.h"
 #include "tenure/engine/tensorrt/execution_contexts.h"
+#include "tenure/engine/tensorrt/made_output.h"
 
 namespace tenure::tensorrt {
 
@@ -22,6 +23,7 @@ struct Port {
   std::string name;               // TensorRT's
   bool on_host = false;           // sizes follow from its values, which TensorRT reads on the CPU
   std::optional<size_t> aliases;  // an output that TensorRT writes into the memory of that input
+  bool is_made = false;           // an output whose sizes depend on data: TensorRT asks for its memory while it runs
 };
 
 /// An engine on one device. Immutable.
@@ -78,6 +80,7 @@ class Context final : public EngineContext {
   void bind_input(size_t index, const at::Tensor& tensor) override { bind(inputs_, engine_.inputs(), index, tensor); }
   void bind_output(size_t index, const at::Tensor& tensor) override { bind(outputs_, engine_.outputs(), index, tensor); }
   void enqueue() override;
+  at::Tensor take_output(size_t index) override;
 
  private:
   struct Bound {
@@ -93,6 +96,7 @@ class Context final : public EngineContext {
       std::optional<std::vector<int64_t>> sizes;  // of inputs
     };
 
+    std::vector<std::unique_ptr<MadeOutput>> made;  // by output; null for those that are bound. TensorRT's context refers to it
     std::unique_ptr<nvinfer1::IExecutionContext> context;
     std::vector<Told> inputs, outputs;
     size_t scratch_bytes = 0;
@@ -121,6 +125,7 @@ class Context final : public EngineContext {
   std::string host_values() const;
   bool host_values_changed() const;
   Execution& execution_for(size_t profile);
+  void make_outputs(Execution& execution) const;
   void run(cudaStream_t stream);
   void run_with_copies(cudaStream_t stream);
 

@@ -42,7 +42,7 @@ void Context::bind(std::vector<Bound>& bounds, const std::vector<Port>& ports, s
 void Context::check_all_bound() const {
   const auto check_bound = [](const std::vector<Bound>& bounds, const std::vector<Port>& ports) {
     for (size_t index = 0; index < bounds.size(); ++index)
-      check(bounds[index].data != nullptr, ErrorCode::kInternal, ports[index].guard.label(),
+      check(bounds[index].data != nullptr || ports[index].is_made, ErrorCode::kInternal, ports[index].guard.label(),
             " was not bound before the engine ran");
   };
   check_bound(inputs_, engine_.inputs());
@@ -56,9 +56,21 @@ Context::Execution& Context::execution_for(size_t profile) {
     made->context = engine_.make_execution_context(profile);
     made->inputs.resize(inputs_.size());
     made->outputs.resize(outputs_.size());
+    make_outputs(*made);
     execution = std::move(made);
   }
   return *execution;
+}
+
+void Context::make_outputs(Execution& execution) const {
+  execution.made.resize(outputs_.size());
+  for (size_t index = 0; index < outputs_.size(); ++index) {
+    const Port& port = engine_.outputs()[index];
+    if (!port.is_made) continue;
+    execution.made[index] = std::make_unique<MadeOutput>(engine_.device());
+    check_call(execution.context->setOutputAllocator(port.name.c_str(), execution.made[index].get()),
+               [&] { return "take an allocator for " + port.guard.label(); });
+  }
 }
 
 void Context::choose_profile() {
@@ -114,6 +126,7 @@ void Context::tell_addresses(const std::vector<Port>& ports, std::vector<Bound>&
                              bool outputs) {
   for (size_t index = 0; index < ports.size(); ++index) {
     const Port& port = ports[index];
+    if (port.is_made) continue;
     const bool fits = port.on_host || is_aligned(bounds[index].data);
     if (port.aliases)
       check(fits && bounds[index].data == inputs_[*port.aliases].data, ErrorCode::kInvalidArgument, port.guard.label(),
@@ -154,6 +167,8 @@ void Context::check_outputs() {
   has_work_ = false;
   for (size_t index = 0; index < outputs_.size(); ++index) {
     const Port& port = engine_.outputs()[index];
+    has_work_ |= port.is_made;
+    if (port.is_made) continue;
     const nvinfer1::Dims computed = active_->context->getTensorShape(port.name.c_str());
     check(agree(computed, outputs_[index].sizes), ErrorCode::kEngine, port.guard.label(), ": the program expects the sizes ",
           sizes_text(outputs_[index].sizes), ", TensorRT computes ", text_of(computed));
@@ -186,8 +201,23 @@ void Context::run(cudaStream_t stream) {
       execution.context->setDeviceMemoryV2(scratch.get(), static_cast<int64_t>(execution.scratch_bytes));
     execution.scratch = scratch.get();
   }
+  for (const auto& made : execution.made)
+    if (made) made->forget();
   has_run_ = true;
-  check_call(execution.context->enqueueV3(stream), [&] { return concat("run engine \"", engine_.name(), "\""); });
+  const bool runs = execution.context->enqueueV3(stream);
+  for (const auto& made : execution.made)
+    if (made) made->rethrow();
+  check_call(runs, [&] { return concat("run engine \"", engine_.name(), "\""); });
+}
+
+at::Tensor Context::take_output(size_t index) {
+  const Port& port = engine_.outputs().at(index);
+  check(port.is_made, ErrorCode::kInternal, port.guard.label(), " is bound before the engine runs");
+  at::Tensor result = active_ != nullptr ? active_->made[index]->take(port.guard.dtype()) : at::Tensor();
+  check(result.defined(), ErrorCode::kEngine, port.guard.label(),
+        ": TensorRT asked for no memory, or it was taken before: take it once after each run");
+  port.guard.check_bindable(result);
+  return result;
 }
 
 void Context::run_with_copies(cudaStream_t stream) {

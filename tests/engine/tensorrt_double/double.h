@@ -1,5 +1,5 @@
-// tests/engine/tensorrt_double/double.h: a test double of TensorRT-RTX's runtime. It computes on the CPU with the null engine's
-// interpreter, keeps to what NvInferRuntime.h says of shapes, addresses and memory, and remembers what it was asked.
+// tests/engine/tensorrt_double/double.h: a test double of the runtime of TensorRT and TensorRT-RTX. It computes on the CPU with the
+// null engine's interpreter, keeps to what NvInferRuntime.h says of shapes, addresses and memory, and remembers what it was asked.
 //
 // It takes the place of TensorRT's library: link it, and nvinfer1::createInferRuntime makes one. All of this is thread-safe.
 #pragma once

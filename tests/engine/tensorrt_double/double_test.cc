@@ -1,46 +1,13 @@
 // What tests of TensorRT engines may rely on in the double, through TensorRT's own interfaces.
-#include "tests/engine/tensorrt_double/double.h"
-
-#include <ATen/ATen.h>
-#include <NvInferRuntime.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <cstring>
-#include <fstream>
-#include <iterator>
-#include <memory>
+#include "tests/engine/tensorrt_double/fixture.h"
 
 namespace tenure::testing::trt {
 namespace {
 
-using nvinfer1::Dims;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-constexpr auto kUserManaged = nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED;
-constexpr cudaStream_t kStream = nullptr;
-
-struct Logger final : nvinfer1::ILogger {
-  void log(Severity severity, const char* text) noexcept override {
-    if (severity <= Severity::kERROR) errors += std::string(text) + "\n";
-  }
-  std::string errors;
-};
-
-struct Aligned {
-  explicit Aligned(const at::Tensor& source, size_t offset = 0) : room(source.nbytes() + 512) {
-    const auto begin = reinterpret_cast<uintptr_t>(room.data());
-    data = room.data() + ((begin + 255) / 256 * 256 - begin) + offset;
-    if (source.nbytes() > 0) std::memcpy(data, source.const_data_ptr(), source.nbytes());
-    tensor = at::from_blob(data, source.sizes(), source.options());
-  }
-  std::vector<char> room;
-  char* data;
-  at::Tensor tensor;
-};
 
 struct Allocator final : nvinfer1::IOutputAllocator {
   void* reallocateOutputAsync(const char* name, void* current, uint64_t size, uint64_t alignment, cudaStream_t) override {
@@ -51,59 +18,6 @@ struct Allocator final : nvinfer1::IOutputAllocator {
   std::vector<uint64_t> asked;
   std::unique_ptr<Aligned> memory;
   Dims told{};
-};
-
-std::vector<char> null_blob(const std::string& part) {
-  std::ifstream in(std::string(TENURE_TEST_ENGINE_BLOBS) + "/null/" + part + ".blob", std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-Dims dims_of(const at::Tensor& tensor) {
-  Dims dims{static_cast<int32_t>(tensor.dim()), {}};
-  std::copy(tensor.sizes().begin(), tensor.sizes().end(), dims.d);
-  return dims;
-}
-
-class TensorRtDouble : public ::testing::Test {
- protected:
-  void SetUp() override {
-    forget_calls();
-    runtime_.reset(nvinfer1::createInferRuntime(logger_));
-    ASSERT_NE(runtime_, nullptr);
-  }
-
-  void TearDown() override {
-    context_.reset();
-    engine_.reset();
-    runtime_.reset();
-    EXPECT_EQ(live_objects(), before_);
-    EXPECT_THAT(unexpected_calls(), IsEmpty());
-  }
-
-  nvinfer1::IExecutionContext& load(const std::string& part, const BlobOptions& options = {}) {
-    const std::vector<char> blob = make_blob(null_blob(part), options);
-    engine_.reset(runtime_->deserializeCudaEngine(blob.data(), blob.size()));
-    if (engine_) context_.reset(engine_->createExecutionContext(kUserManaged));
-    if (!context_) throw std::runtime_error(logger_.errors);
-    return *context_;
-  }
-
-  void bind_input(const char* name, const Aligned& memory) {
-    EXPECT_TRUE(context_->setInputShape(name, dims_of(memory.tensor))) << logger_.errors;
-    EXPECT_TRUE(context_->setTensorAddress(name, memory.data));
-  }
-
-  void expect_refused(const std::string& why) {
-    logger_.errors.clear();
-    EXPECT_FALSE(context_->enqueueV3(kStream));
-    EXPECT_THAT(logger_.errors, HasSubstr(why));
-  }
-
-  const LiveObjects before_ = live_objects();  // a process may keep a runtime for good
-  Logger logger_;
-  std::unique_ptr<nvinfer1::IRuntime> runtime_;
-  std::unique_ptr<nvinfer1::ICudaEngine> engine_;
-  std::unique_ptr<nvinfer1::IExecutionContext> context_;
 };
 
 TEST_F(TensorRtDouble, TellsNamesSizesAndTypesOfInputsThenOutputs) {
@@ -205,22 +119,6 @@ TEST_F(TensorRtDouble, NeedsItsScratchMemoryAndWritesAllOverIt) {
   EXPECT_TRUE(at::equal(scratch.tensor, at::full({512}, 0xCD, at::kByte)));
 }
 
-TEST_F(TensorRtDouble, WantsAnAliasedOutputWhereItsInputIs) {
-  auto& context = load("identity", {.aliases = {{"output_1", "input_0"}}});
-  EXPECT_STREQ(engine_->getAliasedInputTensor("output_1"), "input_0");
-  EXPECT_EQ(engine_->getAliasedInputTensor("output_0"), nullptr);
-  const at::Tensor x = at::randn({5, 4});
-  const Aligned in(x), out(at::zeros_like(x));
-  bind_input("input_0", in);
-  context.setTensorAddress("output_0", out.data);
-  context.setTensorAddress("output_1", out.data);
-  expect_refused("output_1 is not bound to the address of input_0");
-  context.setTensorAddress("output_1", in.data);
-  EXPECT_TRUE(context.enqueueV3(kStream));
-  EXPECT_TRUE(at::equal(out.tensor, x));
-  EXPECT_TRUE(at::equal(in.tensor, x + 1));
-}
-
 TEST_F(TensorRtDouble, AsksAnOutputAllocatorForMemoryAndTellsItTheShape) {
   auto& context = load("dynamic_batch");
   const Aligned in(at::ones({0, 8}));
@@ -271,26 +169,6 @@ TEST_F(TensorRtDouble, StreamsWeightsByABudgetThatIsSetBeforeContexts) {
   EXPECT_EQ(engine_->getWeightStreamingBudgetV2(), 100);
   EXPECT_GT(engine_->getWeightStreamingScratchMemorySize(), 0);
   EXPECT_EQ(engine_->getDeviceMemorySizeV2(), engine_->getWeightStreamingScratchMemorySize());
-}
-
-TEST_F(TensorRtDouble, KeepsCompiledKernelsInARuntimeCache) {
-  load("relu");
-  const std::unique_ptr<nvinfer1::IRuntimeConfig> config(engine_->createRuntimeConfig());
-  const std::unique_ptr<nvinfer1::IRuntimeCache> cache(config->createRuntimeCache());
-  config->setExecutionContextAllocationStrategy(kUserManaged);
-  EXPECT_TRUE(config->setRuntimeCache(*cache));
-  const std::unique_ptr<nvinfer1::IHostMemory> before(cache->serialize());
-  context_.reset(engine_->createExecutionContext(config.get()));
-  const Aligned in(at::ones({3, 4})), out(at::zeros({3, 4}));
-  bind_input("input_0", in);
-  context_->setTensorAddress("output_0", out.data);
-  EXPECT_TRUE(context_->enqueueV3(kStream));
-  const std::unique_ptr<nvinfer1::IHostMemory> after(cache->serialize());
-  EXPECT_GT(after->size(), before->size());
-  const std::unique_ptr<nvinfer1::IRuntimeCache> other(config->createRuntimeCache());
-  EXPECT_TRUE(other->deserialize(after->data(), after->size()));
-  EXPECT_EQ(std::unique_ptr<nvinfer1::IHostMemory>(other->serialize())->size(), after->size());
-  EXPECT_FALSE(other->deserialize("rubbish", 7));
 }
 
 TEST_F(TensorRtDouble, NotesCallsAndFailsThoseThatItIsTold) {

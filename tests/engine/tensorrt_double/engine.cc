@@ -154,25 +154,10 @@ bool EngineDouble::setWeightStreamingBudgetV2(int64_t bytes) noexcept {
   });
 }
 
-nvinfer1::IRuntimeConfig* EngineDouble::createRuntimeConfig() noexcept {
-  if (must_fail(loaded_->logger, {.name = "createRuntimeConfig", .object = this})) return nullptr;
-  return new ConfigDouble(loaded_->logger);
-}
-
 nvinfer1::IExecutionContext* EngineDouble::createExecutionContext(ExecutionContextAllocationStrategy strategy) noexcept {
   const auto number = static_cast<int64_t>(strategy);
   if (must_fail(loaded_->logger, {.name = "createExecutionContext", .number = number, .object = this})) return nullptr;
   return new ContextDouble(*this, loaded_, strategy, nullptr);
-}
-
-nvinfer1::IExecutionContext* EngineDouble::createExecutionContextWithRuntimeConfig(nvinfer1::IRuntimeConfig* config) noexcept {
-  const auto* const told = dynamic_cast<const ConfigDouble*>(config);
-  const int64_t number = told ? static_cast<int64_t>(told->getExecutionContextAllocationStrategy()) : -1;
-  if (must_fail(loaded_->logger, {.name = "createExecutionContext", .address = config, .number = number, .object = this}))
-    return nullptr;
-  if (told) return new ContextDouble(*this, loaded_, told->getExecutionContextAllocationStrategy(), told->kernels());
-  log_error(loaded_->logger, "ICudaEngine::createExecutionContext", "the runtime configuration is null");
-  return nullptr;
 }
 
 }  // namespace tenure::testing::trt

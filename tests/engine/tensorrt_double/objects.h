@@ -43,42 +43,6 @@ class MemoryDouble final : public nvinfer1::IHostMemory, public nvinfer1::apiv::
   const Alive alive_{&LiveObjects::memories};
 };
 
-class CacheDouble final : public nvinfer1::IRuntimeCache, public nvinfer1::apiv::VRuntimeCache {
- public:
-  explicit CacheDouble(nvinfer1::ILogger& logger) : logger_(logger) { mImpl = this; }
-
-  const std::shared_ptr<Kernels>& kernels() const { return kernels_; }
-
-  nvinfer1::IHostMemory* serialize() const noexcept override;
-  bool deserialize(const void* blob, size_t size) noexcept override;
-  bool reset() noexcept override;
-
- private:
-  nvinfer1::ILogger& logger_;
-  const std::shared_ptr<Kernels> kernels_ = std::make_shared<Kernels>();
-  const Alive alive_{&LiveObjects::caches};
-};
-
-class ConfigDouble final : public PartialConfig {
- public:
-  explicit ConfigDouble(nvinfer1::ILogger& logger) : logger_(logger) { mImpl = this; }
-
-  const std::shared_ptr<Kernels>& kernels() const { return kernels_; }
-
-  void setExecutionContextAllocationStrategy(ExecutionContextAllocationStrategy strategy) noexcept override;
-  ExecutionContextAllocationStrategy getExecutionContextAllocationStrategy() const noexcept override { return strategy_; }
-  nvinfer1::IRuntimeCache* createRuntimeCache() const noexcept override;
-  bool setRuntimeCache(const nvinfer1::IRuntimeCache& cache) noexcept override;
-  nvinfer1::IRuntimeCache* getRuntimeCache() const noexcept override { return cache_; }
-
- private:
-  nvinfer1::ILogger& logger_;
-  ExecutionContextAllocationStrategy strategy_ = ExecutionContextAllocationStrategy::kSTATIC;
-  nvinfer1::IRuntimeCache* cache_ = nullptr;
-  std::shared_ptr<Kernels> kernels_;  // of cache_, or null
-  const Alive alive_{&LiveObjects::configs};
-};
-
 /// What an engine shares with its contexts.
 struct Loaded {
   struct Range {

@@ -33,43 +33,6 @@ bool Kernels::from_text(const std::string& text) {
   return true;
 }
 
-nvinfer1::IHostMemory* CacheDouble::serialize() const noexcept {
-  if (must_fail(logger_, {.name = "serialize", .object = this})) return nullptr;
-  return new MemoryDouble(kernels_->to_text());
-}
-
-bool CacheDouble::deserialize(const void* blob, size_t size) noexcept {
-  if (must_fail(logger_, {.name = "deserialize", .address = blob, .number = static_cast<int64_t>(size), .object = this}))
-    return false;
-  if (kernels_->from_text(std::string(static_cast<const char*>(blob), size))) return true;
-  log_error(logger_, "IRuntimeCache::deserialize", "this is no runtime cache of this version");
-  return false;
-}
-
-bool CacheDouble::reset() noexcept {
-  if (must_fail(logger_, {.name = "reset", .object = this})) return false;
-  kernels_->clear();
-  return true;
-}
-
-void ConfigDouble::setExecutionContextAllocationStrategy(ExecutionContextAllocationStrategy strategy) noexcept {
-  const auto number = static_cast<int64_t>(strategy);
-  if (must_fail(logger_, {.name = "setExecutionContextAllocationStrategy", .number = number, .object = this})) return;
-  strategy_ = strategy;
-}
-
-nvinfer1::IRuntimeCache* ConfigDouble::createRuntimeCache() const noexcept {
-  if (must_fail(logger_, {.name = "createRuntimeCache", .object = this})) return nullptr;
-  return new CacheDouble(logger_);
-}
-
-bool ConfigDouble::setRuntimeCache(const nvinfer1::IRuntimeCache& cache) noexcept {
-  if (must_fail(logger_, {.name = "setRuntimeCache", .address = &cache, .object = this})) return false;
-  cache_ = const_cast<nvinfer1::IRuntimeCache*>(&cache);  // as getRuntimeCache has it
-  kernels_ = dynamic_cast<const CacheDouble&>(cache).kernels();
-  return true;
-}
-
 RuntimeDouble::~RuntimeDouble() {
   if (*engines_ > 0) note_unexpected("~IRuntime");
 }

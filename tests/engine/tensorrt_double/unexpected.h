@@ -1,5 +1,5 @@
-// tests/engine/tensorrt_double/unexpected.h: the methods of TensorRT's interfaces that Tenure has no use for. A call of one is
-// noted and fails.
+// tests/engine/tensorrt_double/unexpected.h: the methods of TensorRT's interfaces that Tenure has no use for, and every version
+// has. A call of one is noted and fails.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -7,21 +7,16 @@
 #include <cstdlib>
 
 #include "tests/engine/tensorrt_double/calls.h"
+#include "tests/engine/tensorrt_double/some_versions.h"
 
 namespace tenure::testing::trt {
 
-class PartialRuntime : public nvinfer1::IRuntime, public nvinfer1::apiv::VRuntime {
+class PartialRuntime : public RuntimeOfSomeVersions {
  public:
   using Engine = nvinfer1::ICudaEngine*;
   using Name = const char*;
 
   IRuntime* getPImpl() noexcept final { return this; }
-  Engine deserializeCudaEngine(nvinfer1::IStreamReader&) noexcept final {
-    return unexpected<Engine>("deserializeCudaEngine(IStreamReader)", nullptr);
-  }
-  Engine deserializeCudaEngineV2(nvinfer1::IStreamReaderV2&) noexcept final {
-    return unexpected<Engine>("deserializeCudaEngine(IStreamReaderV2)", nullptr);
-  }
   void setDLACore(int32_t) noexcept final { note_unexpected("setDLACore"); }
   int32_t getDLACore() const noexcept final { return unexpected("getDLACore", -1); }
   int32_t getNbDLACores() const noexcept final { return unexpected("getNbDLACores", 0); }
@@ -45,13 +40,9 @@ class PartialRuntime : public nvinfer1::IRuntime, public nvinfer1::apiv::VRuntim
   IRuntime* loadRuntime(Name) noexcept final { return unexpected<IRuntime*>("loadRuntime", nullptr); }
   void setEngineHostCodeAllowed(bool) noexcept final { note_unexpected("setEngineHostCodeAllowed"); }
   bool getEngineHostCodeAllowed() const noexcept final { return unexpected("getEngineHostCodeAllowed", false); }
-  int64_t getEngineHeaderSize() const noexcept final { return unexpected<int64_t>("getEngineHeaderSize", -1); }
-  nvinfer1::EngineValidity getEngineValidity(const void*, int64_t, uint64_t*) const noexcept final {
-    return unexpected("getEngineValidity", nvinfer1::EngineValidity::kINVALID);
-  }
 };
 
-class PartialEngine : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCudaEngine {
+class PartialEngine : public EngineOfSomeVersions {
  public:
   using Name = const char*;
 
@@ -60,9 +51,6 @@ class PartialEngine : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCuda
   nvinfer1::IHostMemory* serialize() const noexcept final { return unexpected<nvinfer1::IHostMemory*>("serialize", nullptr); }
   bool isRefittable() const noexcept final { return unexpected("isRefittable", false); }
   Name getName() const noexcept final { return unexpected<Name>("getName", nullptr); }
-  const int32_t* getProfileTensorValues(Name, int32_t, nvinfer1::OptProfileSelector) const noexcept final {
-    return unexpected<const int32_t*>("getProfileTensorValues", nullptr);
-  }
   nvinfer1::EngineCapability getEngineCapability() const noexcept final {
     return unexpected("getEngineCapability", nvinfer1::EngineCapability::kSTANDARD);
   }
@@ -70,7 +58,6 @@ class PartialEngine : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCuda
   nvinfer1::IErrorRecorder* getErrorRecorder() const noexcept final {
     return unexpected<nvinfer1::IErrorRecorder*>("getErrorRecorder", nullptr);
   }
-  bool hasImplicitBatchDimension() const noexcept final { return unexpected("hasImplicitBatchDimension", false); }
   nvinfer1::TacticSources getTacticSources() const noexcept final {
     return unexpected<nvinfer1::TacticSources>("getTacticSources", 0);
   }
@@ -98,25 +85,13 @@ class PartialEngine : public nvinfer1::ICudaEngine, public nvinfer1::apiv::VCuda
   nvinfer1::IHostMemory* serializeWithConfig(nvinfer1::ISerializationConfig&) const noexcept final {
     return unexpected<nvinfer1::IHostMemory*>("serializeWithConfig", nullptr);
   }
-  size_t getDeviceMemorySizeForProfile(int32_t) const noexcept final {
-    return unexpected<size_t>("getDeviceMemorySizeForProfile", 0);
-  }
   nvinfer1::IRefitter* createRefitter(nvinfer1::ILogger&) noexcept final {
     return unexpected<nvinfer1::IRefitter*>("createRefitter", nullptr);
   }
-  bool setWeightStreamingBudget(int64_t) noexcept final { return unexpected("setWeightStreamingBudget", false); }
-  int64_t getWeightStreamingBudget() const noexcept final { return unexpected<int64_t>("getWeightStreamingBudget", -1); }
-  int64_t getMinimumWeightStreamingBudget() const noexcept final {
-    return unexpected<int64_t>("getMinimumWeightStreamingBudget", -1);
-  }
   bool isDebugTensor(Name) const noexcept final { return unexpected("isDebugTensor", false); }
-  const int64_t* getProfileTensorValuesV2(Name, int32_t, nvinfer1::OptProfileSelector) const noexcept final {
-    return unexpected<const int64_t*>("getProfileTensorValues", nullptr);
-  }
-  int64_t getEngineStat(nvinfer1::EngineStat) const noexcept final { return unexpected<int64_t>("getEngineStat", -1); }
 };
 
-class PartialContext : public nvinfer1::IExecutionContext, public nvinfer1::apiv::VExecutionContext {
+class PartialContext : public ContextOfSomeVersions {
  public:
   using Name = const char*;
 
@@ -129,7 +104,6 @@ class PartialContext : public nvinfer1::IExecutionContext, public nvinfer1::apiv
   Name getName() const noexcept final { return unexpected<Name>("getName", nullptr); }
   void setDeviceMemory(void*) noexcept final { note_unexpected("setDeviceMemory"); }
   bool allInputDimensionsSpecified() const noexcept final { return unexpected("allInputDimensionsSpecified", false); }
-  bool allInputShapesSpecified() const noexcept final { return unexpected("allInputShapesSpecified", false); }
   void setErrorRecorder(nvinfer1::IErrorRecorder*) noexcept final { note_unexpected("setErrorRecorder"); }
   nvinfer1::IErrorRecorder* getErrorRecorder() const noexcept final {
     return unexpected<nvinfer1::IErrorRecorder*>("getErrorRecorder", nullptr);
@@ -165,28 +139,6 @@ class PartialContext : public nvinfer1::IExecutionContext, public nvinfer1::apiv
   bool setTensorDebugState(Name, bool) noexcept final { return unexpected("setTensorDebugState", false); }
   bool getDebugState(Name) const noexcept final { return unexpected("getDebugState", false); }
   bool setAllTensorsDebugState(bool) noexcept final { return unexpected("setAllTensorsDebugState", false); }
-  nvinfer1::IRuntimeConfig* getRuntimeConfig() const noexcept final {
-    return unexpected<nvinfer1::IRuntimeConfig*>("getRuntimeConfig", nullptr);
-  }
-  bool setUnfusedTensorsDebugState(bool) noexcept final { return unexpected("setUnfusedTensorsDebugState", false); }
-  bool getUnfusedTensorsDebugState() const noexcept final { return unexpected("getUnfusedTensorsDebugState", false); }
-  bool setCommunicator(void*) noexcept final { return unexpected("setCommunicator", false); }
-};
-
-class PartialConfig : public nvinfer1::IRuntimeConfig, public nvinfer1::apiv::VRuntimeConfig {
- public:
-  using Specialization = nvinfer1::DynamicShapesKernelSpecializationStrategy;
-  using Graphs = nvinfer1::CudaGraphStrategy;
-
-  IRuntimeConfig* getPImpl() noexcept final { return this; }
-  void setDynamicShapesKernelSpecializationStrategy(Specialization) noexcept final {
-    note_unexpected("setDynamicShapesKernelSpecializationStrategy");
-  }
-  Specialization getDynamicShapesKernelSpecializationStrategy() const noexcept final {
-    return unexpected("getDynamicShapesKernelSpecializationStrategy", Specialization::kLAZY);
-  }
-  bool setCudaGraphStrategy(Graphs) noexcept final { return unexpected("setCudaGraphStrategy", false); }
-  Graphs getCudaGraphStrategy() const noexcept final { return unexpected("getCudaGraphStrategy", Graphs::kDISABLED); }
 };
 
 }  // namespace tenure::testing::trt

@@ -1,4 +1,4 @@
-"""TensorRT-RTX, or TensorRT: a part goes through ONNX and TensorRT's own parser. TensorRT-RTX needs no GPU for that."""
+"""The way to TensorRT through ONNX and TensorRT's own parser, for which TensorRT-RTX needs no GPU."""
 
 from __future__ import annotations
 
@@ -16,17 +16,14 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from ..errors import Error
-from ..node_facts import is_getitem, tensors_of
-from .base import Backend
-from .size_bounds import size_bounds
+from ..node_facts import tensors_of
+from .tensorrt_base import TensorRTBackend, fits, inputs_of, outputs_of, size_range
 
 try:
     import tensorrt_rtx as trt
 except ImportError:
     import tensorrt as trt
 
-# Not int8, which to TensorRT is a quantized float.
 _TYPES = {
     torch.float32: trt.DataType.FLOAT,
     torch.float16: trt.DataType.HALF,
@@ -47,36 +44,15 @@ _FAMILIES_NOT_OF_INTEGERS = ("bitwise_", "conv", "avg_pool", "max_pool")
 _NOT_OF_BFLOAT16 = {"hardswish"}
 _SCATTER = {"scatter", "scatter_add", "scatter_reduce"}
 
-# Float32 is float32, as in PyTorch; and engines must be told the largest sizes that they will meet.
-_DEFAULTS = {"tf32": "0", "max_size": "32768"}
-_OPTIONS = {*_DEFAULTS, "workspace_bytes", "weight_streaming_budget", "runtime_cache"}
 
-
-class TensorRTBackend(Backend):
-    """Takes what torch.onnx can translate, on whichever device; engines run on a GPU only (tenure.load(..., device="cuda")).
-
-    Options: "tf32" ("1": matrix products and convolutions of float32 in TF32); "max_size", the largest size of a dimension that
-    the export leaves unbounded; "workspace_bytes", the most scratch memory that a kernel may use; "weight_streaming_budget", the
-    bytes of weights that stay on the GPU; "runtime_cache", a file for the kernels that TensorRT-RTX compiles on the GPU.
-    """
-
-    name = "tensorrt"
+class OnnxTensorRTBackend(TensorRTBackend):
+    """Takes what torch.onnx can translate, on whichever device."""
 
     def __init__(self):
         self._registry = ONNXRegistry.from_torchlib()
         self._log = _Log()
 
-    def why_not(self, node: Node) -> str | None:
-        if is_getitem(node):
-            return self.why_not(node.args[0])
-        if node.target.namespace != "aten":
-            return f"a custom operator of {node.target.namespace}"
-        for each in (node, *node.all_input_nodes):
-            for tensor in tensors_of(each):
-                if tensor.dtype not in _TYPES or tensor.layout != torch.strided:
-                    return f"a tensor of {tensor.dtype}, {tensor.layout}"
-                if tensor.dim() > 8:
-                    return "a tensor of more than 8 dimensions"
+    def why_not_converted(self, node: Node) -> str | None:
         if not self._translates(node.target):
             return "torch.onnx has no translation of it"
         return _why_tensorrt_cannot(node)
@@ -85,23 +61,10 @@ class TensorRTBackend(Backend):
         composite = torch._C._dispatch_has_kernel_for_dispatch_key(target.name(), "CompositeImplicitAutograd")
         return composite or self._registry.is_registered(target)
 
-    def full_options(self, options: Mapping[str, str]) -> dict[str, str]:
-        if unknown := sorted(set(options) - _OPTIONS):
-            raise Error(
-                "invalid argument",
-                f"TensorRT engines have no option {', '.join(unknown)}; they have: {', '.join(sorted(_OPTIONS))}",
-            )
-        for name, value in options.items():
-            if name != "runtime_cache" and not value.isdecimal():
-                raise Error("invalid argument", f"the option {name} is {value!r}; it is a number")
-        return {**_DEFAULTS, **options}
-
     def compile(self, part: ExportedProgram, options: Mapping[str, str]) -> bytes:
         builder = trt.Builder(self._log)
         network = self._parsed(builder, part)
-        given = set(part.graph_signature.user_inputs)
-        inputs = [node for node in part.graph.find_nodes(op="placeholder") if node.name in given]
-        outputs = list(part.graph.output_node().args[0])
+        inputs, outputs = inputs_of(part), outputs_of(part)
         _check_ports([network.get_input(i) for i in range(network.num_inputs)], inputs)
         _narrow_outputs(network, outputs)
         _check_ports([network.get_output(i) for i in range(network.num_outputs)], outputs)
@@ -211,32 +174,18 @@ def _check_ports(ports: list[trt.ITensor], nodes: list[Node]) -> None:
         raise RuntimeError(f"the converted part has {len(ports)} inputs or outputs, not {len(nodes)}")
     for port, node in zip(ports, nodes, strict=True):
         tensor = node.meta["val"]
-        fits = len(port.shape) == tensor.dim() and all(map(_fits, port.shape, tensor.shape))
-        if port.dtype != _TYPES[tensor.dtype] or not fits:
+        same_sizes = len(port.shape) == tensor.dim() and all(map(fits, port.shape, tensor.shape))
+        if port.dtype != _TYPES[tensor.dtype] or not same_sizes:
             raise RuntimeError(
                 f"{port.name} of the converted part is {port.dtype} {port.shape}, not {tensor.dtype} {list(tensor.shape)}"
             )
-
-
-def _fits(converted: int, size: int | torch.SymInt) -> bool:
-    return converted == -1 or not isinstance(size, int) or converted == size
 
 
 def _profile(builder, network, inputs: list[Node], part: ExportedProgram, max_size: int) -> trt.IOptimizationProfile:
     """One for all sizes: from the smallest to the largest, best at the sample's."""
     profile = builder.create_optimization_profile()
     for index, node in enumerate(inputs):
-        ranges = [_size_range(size, part, max_size) for size in node.meta["val"].shape]
+        ranges = [size_range(size, part, max_size) for size in node.meta["val"].shape]
         low, best, high = ([each[which] for each in ranges] for which in range(3))
         profile.set_shape(network.get_input(index).name, low, best, high)
     return profile
-
-
-def _size_range(size: int | torch.SymInt, part: ExportedProgram, max_size: int) -> tuple[int, int, int]:
-    """The smallest, the sample's and the largest. Sizes that depend on one another do so in all three: TensorRT looks."""
-    low, high = size_bounds(size, part, max_size)
-    return low, min(max(_hint(size), low), high), high
-
-
-def _hint(size: int | torch.SymInt) -> int:
-    return size if isinstance(size, int) else size.node.hint if size.node.hint is not None else 1

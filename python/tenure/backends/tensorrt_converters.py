@@ -1,0 +1,147 @@
+"""The way to TensorRT through Torch-TensorRT's list of operators, lowering and converters, for which it needs a GPU."""
+
+from __future__ import annotations
+
+import logging
+import operator
+import warnings
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+import torch_tensorrt
+from torch.export import ExportedProgram
+from torch.fx import Node
+from torch_tensorrt.dynamo import CompilationSettings, convert_exported_program_to_serialized_trt_engine
+from torch_tensorrt.dynamo.conversion import DYNAMO_CONVERTERS
+from torch_tensorrt.dynamo.lowering import get_decompositions
+
+from ..prepare import as_exported
+from ..rewrite import relax_views
+from .expansions import call_key, expanded
+from .tensorrt_base import TensorRTBackend, fits, inputs_of, outputs_of, size_range
+
+import tensorrt as trt  # isort: skip  # which of TensorRT and TensorRT-RTX it is, Torch-TensorRT has decided
+
+_WORKSPACE = 0  # Torch-TensorRT's word for "as TensorRT likes"
+
+
+class TorchTensorRTBackend(TensorRTBackend):
+    """Takes what Torch-TensorRT has converters for, by itself or after its decompositions, in float32, float16, bfloat16, bool,
+    int32 and int64. Weights may lie on any device. A size may be 1 or more: Torch-TensorRT builds no engine for empty inputs."""
+
+    def __init__(self):
+        self._settings = CompilationSettings(enabled_precisions={torch_tensorrt.dtype.f32}, use_explicit_typing=True)
+        self._table = get_decompositions(decompose_attention=True)
+        self._reasons: dict[Hashable, str | None] = {}
+
+    def why_not_converted(self, node: Node) -> str | None:
+        key = call_key(node)
+        if key not in self._reasons:
+            DYNAMO_CONVERTERS.set_compilation_settings(self._settings)  # one for the process, which others may have changed
+            self._reasons[key] = self._reason(node)
+        return self._reasons[key]
+
+    def _reason(self, node: Node) -> str | None:
+        tensors = [each.meta["val"] for each in (node, *node.all_input_nodes) if isinstance(each.meta["val"], torch.Tensor)]
+        if any(tensor.dtype == torch.uint8 for tensor in tensors):
+            return "Torch-TensorRT converts uint8 to other types, if anything"
+        if _converts(node):
+            return None
+        try:
+            expansion = expanded(node, self._table)
+        except Exception as error:  # whatever a decomposition raises
+            return f"Torch-TensorRT has no converter for it, and it does not decompose: {error}"
+        inner = (each for each in expansion.graph.nodes if each.op == "call_function")
+        foreign = sorted({str(each.target) for each in inner if not _converts(each)})
+        return f"Torch-TensorRT has no converter for {', '.join(foreign)}" if foreign else None
+
+    def compile(self, part: ExportedProgram, options: Mapping[str, str]) -> bytes:
+        with _told() as errors:
+            try:
+                blob = convert_exported_program_to_serialized_trt_engine(
+                    _with_any_strides(part),
+                    arg_inputs=[_input(node, part, int(options["max_size"])) for node in inputs_of(part)],
+                    enabled_precisions={torch_tensorrt.dtype.f32},
+                    use_explicit_typing=True,
+                    disable_tf32=options["tf32"] == "0",
+                    workspace_size=int(options.get("workspace_bytes", _WORKSPACE)),
+                    enable_weight_streaming="weight_streaming_budget" in options,
+                    require_full_compilation=True,
+                    decompose_attention=True,  # else it is what the device of the sample computes it by
+                )
+            except Exception as error:  # it logs the reason, and fails over what it then lacks
+                raise RuntimeError(f"Torch-TensorRT cannot convert it: {'; '.join(errors) or error}") from error
+        _check(bytes(blob), part)
+        return bytes(blob)
+
+
+def _converts(node: Node) -> bool:
+    try:
+        return node.target is operator.getitem or node in DYNAMO_CONVERTERS
+    except Exception:  # a validator that looks for arguments which were left to their defaults, say
+        return False
+
+
+def _with_any_strides(part: ExportedProgram) -> ExportedProgram:
+    """A copy whose views hold for other strides than the part's, which Torch-TensorRT's decompositions give some operators."""
+    copied = as_exported(part)
+    relax_views(copied.graph)
+    return copied
+
+
+def _input(node: Node, part: ExportedProgram, max_size: int) -> torch_tensorrt.Input:
+    tensor = node.meta["val"]
+    ranges = [size_range(size, part, max_size) for size in tensor.shape]
+    low, best, high = (tuple(each[which] for each in ranges) for which in range(3))
+    if low == high:
+        return torch_tensorrt.Input(shape=low, dtype=tensor.dtype)
+    smallest = tuple(max(size, 1) for size in low)
+    return torch_tensorrt.Input(min_shape=smallest, opt_shape=tuple(map(max, best, smallest)), max_shape=high, dtype=tensor.dtype)
+
+
+def _check(blob: bytes, part: ExportedProgram) -> None:
+    """What enters and leaves the engine has the order, the types and the sizes that the part says."""
+    engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(blob)
+    if engine is None:
+        raise RuntimeError("TensorRT cannot read the engine that it built")
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    for nodes, mode in ((inputs_of(part), trt.TensorIOMode.INPUT), (outputs_of(part), trt.TensorIOMode.OUTPUT)):
+        ports = [name for name in names if engine.get_tensor_mode(name) == mode]
+        if len(ports) != len(nodes):
+            raise RuntimeError(f"the converted part has {len(ports)} inputs or outputs, not {len(nodes)}")
+        for port, node in zip(ports, nodes, strict=True):
+            tensor = node.meta["val"]
+            shape, dtype = tuple(engine.get_tensor_shape(port)), torch_tensorrt.dtype._from(engine.get_tensor_dtype(port))
+            if dtype.to(torch.dtype) != tensor.dtype or len(shape) != tensor.dim() or not all(map(fits, shape, tensor.shape)):
+                raise RuntimeError(f"{port} of the converted part is {dtype} {shape}, not {tensor.dtype} {list(tensor.shape)}")
+
+
+class _Collector(logging.Handler):
+    def __init__(self, messages: list[str]):
+        super().__init__(logging.ERROR)
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        text = str(error) if error else record.getMessage()
+        self._messages.append(text.strip().splitlines()[0] if text.strip() else type(error).__name__)
+
+
+@contextmanager
+def _told() -> Iterator[list[str]]:
+    """What Torch-TensorRT and TensorRT log as errors; within the block their logs go nowhere else."""
+    messages = list[str]()
+    loggers = [logging.getLogger(name) for name in ("torch_tensorrt", "torch_tensorrt [TensorRT Conversion Context]")]
+    before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [_Collector(messages)], False
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield messages
+    finally:
+        for logger, (handlers, propagates, level) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagates
+            logger.setLevel(level)
