@@ -3,6 +3,10 @@
 Torch-TensorRT compiles each model; tenure.from_torch_tensorrt takes the engines that it built. Then they take turns, each in its
 settings (plain; pre-allocated outputs; CUDA graphs), on the default stream and on a side stream. Microseconds a run, medians of the
 rounds: all of it, and the host's part until the call returns. Results go to --out as results.json and table.md; draw.py draws them.
+
+Device memory is told twice. Peak: the most that PyTorch's allocator had given out in a steady run, over what it had before the
+first one. Beside that allocator: what the device had less of after the engines were made (moved, for Tenure) and after first runs:
+TensorRT's weights, contexts and scratch memory, what its compiler kept, and CUDA's code. Eager PyTorch's weights are in neither.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import memory
 import torch
 import torch_tensorrt
 from models import CASES, Case
@@ -115,11 +120,16 @@ def compare(name: str, folder: Path, loop: Path | None) -> dict:
     case = CASES[name]
     torch.manual_seed(0)
     x = case.input().cuda()
+    beside = [memory.beside_pytorch()]
     began = time.perf_counter()
     module = compiled(case, x)
     built = time.perf_counter()
+    beside.append(memory.beside_pytorch())
+    began_to_move = time.perf_counter()
     program = tenure.from_torch_tensorrt(module)
     moved = time.perf_counter()
+    beside.append(memory.beside_pytorch())
+    say(f"{name}: {len(program.engines)} engines compiled in {built - began:.1f} s; measuring")
     torch.manual_seed(0)
     case.input()
     model = case.model().eval().cuda()  # the same weights
@@ -128,12 +138,15 @@ def compare(name: str, folder: Path, loop: Path | None) -> dict:
         "model": name,
         "engines": len(program.engines),
         "seconds_to_compile": round(built - began, 1),
-        "seconds_to_move": round(moved - built, 2),
+        "seconds_to_move": round(moved - began_to_move, 2),
         "rows": [],
     }
     want = leaves(model(x))
     row = {each.name: {"setting": each.name} for each in everyone}
-    for each in everyone:
+    engines_beside = {"eager": 0, "Tenure": beside[2] - beside[1]}
+    for each in everyone:  # memory first: what is kept from the first run on is part of it
+        row[each.name].update(memory.measured(each.entered, x, WARM_UP, RUNS))
+        row[each.name]["engine_bytes_beside"] = engines_beside.get(each.name, beside[1] - beside[0])
         row[each.name]["largest_error"] = error_of(each, want, x)
         row[each.name]["requests"] = requests_a_run(each, x)
         row[each.name]["results_stay"] = results_stay(each, case)
@@ -157,17 +170,24 @@ def compare(name: str, folder: Path, loop: Path | None) -> dict:
     return found
 
 
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def table(found: dict) -> str:
     lines = [
         f"### {found['model']}: {found['engines']} engines",
         "",
-        "| | us a run | host | side stream | host | allocations a run | held results | largest difference from eager |",
-        "|---|---:|---:|---:|---:|---:|---|---:|",
+        "| | us a run | host | side stream | host | allocations a run | peak MiB "
+        "| MiB beside PyTorch's allocator: engines + first runs | held results | largest difference from eager |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---|---:|",
     ]
     for row in found["rows"]:
         times = " | ".join(f"{row[key]:.0f}" for key in ("total", "host", "total_side", "host_side"))
         stay = "intact" if row["results_stay"] else "**overwritten**"
-        lines.append(f"| {row['setting']} | {times} | {row['requests']:.1f} | {stay} | {row['largest_error']:.1e} |")
+        peak, engines, first = (row[key] / 2**20 for key in ("peak_bytes", "engine_bytes_beside", "first_run_bytes_beside"))
+        taken = f"{peak:.1f} | {engines:.0f} + {first:.0f}"
+        lines.append(f"| {row['setting']} | {times} | {row['requests']:.1f} | {taken} | {stay} | {row['largest_error']:.1e} |")
     if "hand_written" in found:
         told = found["hand_written"]
         lines += [
@@ -192,14 +212,18 @@ def main() -> None:
         "torch_tensorrt": torch_tensorrt.__version__,
         "models": [],
     }
-    for name in arguments.models or CASES:
+    names = arguments.models or list(CASES)
+    for number, name in enumerate(names, 1):
+        say(f"{name}: model {number} of {len(names)}")
+        began = time.perf_counter()
         try:
             found = compare(name, arguments.out, arguments.loop)
         except Exception as error:  # the other models are still worth their figures
             found = {"model": name, "failed": f"{type(error).__name__}: {error}"}
-            print(f"{name}: {found['failed']}", file=sys.stderr)
+            say(f"{name}: {found['failed']}")
         else:
             print(table(found), flush=True)
+        say(f"{name}: {time.perf_counter() - began:.0f} s")
         everything["models"].append(found)
         (arguments.out / "results.json").write_text(json.dumps(everything, indent=1))
     tables = [table(found) for found in everything["models"] if "failed" not in found]

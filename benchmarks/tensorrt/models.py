@@ -88,6 +88,12 @@ def resnet18() -> nn.Module:
     return torchvision.models.resnet18()
 
 
+def faces() -> nn.Module:
+    from faces import Faces
+
+    return Faces()
+
+
 @dataclass(frozen=True)
 class Case:
     model: Callable[[], nn.Module]
@@ -100,4 +106,5 @@ CASES = {
     "resnet18": Case(resnet18, lambda: torch.randn(1, 3, 224, 224), ("relu.default",)),
     "bert": Case(Bert, lambda: torch.randint(0, 30522, (1, 128)), ("gelu.default",)),
     "unet": Case(UNet, lambda: torch.randn(1, 3, 256, 256), ("relu.default",)),
+    "faces": Case(faces, lambda: 255 * torch.rand(1, 3, 224, 224), ("topk.default",)),
 }

@@ -15,7 +15,8 @@ def define(schema: str, run: Callable, fake: Callable) -> None:
     """An operator whose schema admits to no alias."""
     name = schema.split("(")[0]
     library.define(schema)
-    library.impl(name, run, "CPU")
+    for key in ("CPU", "CUDA"):
+        library.impl(name, run, key)
     torch.library.register_fake(f"tenure_hidden::{name}", fake, lib=library)
 
 
@@ -31,13 +32,13 @@ hidden = torch.ops.tenure_hidden
 class Model(nn.Module):
     """forward(self, *args) is the function given; it may use a buffer `w`, a parameter `p` and a constant `c`."""
 
-    def __init__(self, forward):
+    def __init__(self, forward, device: str = "cpu"):
         super().__init__()
         torch.manual_seed(0)
         self.function = forward
-        self.register_buffer("w", torch.randn(4, 6))
-        self.p = nn.Parameter(torch.randn(4, 6), requires_grad=False)
-        self.c = torch.arange(6.0)
+        self.register_buffer("w", torch.randn(4, 6, device=device))
+        self.p = nn.Parameter(torch.randn(4, 6, device=device), requires_grad=False)
+        self.c = torch.arange(6.0, device=device)
 
     def forward(self, *args):
         return self.function(self, *args)
@@ -233,7 +234,7 @@ def a_view_read_after_a_write_to_its_base(m, x):
 @case
 def in_place_by_indices_and_masks(m, x):
     y = x.sin()
-    y[torch.tensor([0, 2])] = 1.5
+    y[torch.tensor([0, 2], device=x.device)] = 1.5
     y[:, 1] = x[:, 0]
     y[x > 0.5] = -1
     v = y.as_strided((2, 2), (6, 1), 7)
@@ -246,7 +247,7 @@ def in_place_by_indices_and_masks(m, x):
 def in_place_by_scatter(m, x):
     y = torch.zeros_like(x)
     y.scatter_(1, (x > 0).long(), x)
-    y.index_add_(0, torch.tensor([0, 1]), x[2:])
+    y.index_add_(0, torch.tensor([0, 1], device=x.device), x[2:])
     return y
 
 

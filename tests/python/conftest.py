@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import zipfile
@@ -15,6 +16,7 @@ from torch import nn
 import tenure
 
 sys.path.append(str(Path(__file__).parent))  # for the modules that test files share
+from places import OPENVINO, Place
 
 
 def _layers(features: int) -> nn.Sequential:
@@ -35,21 +37,41 @@ class Hybrid(nn.Module):
         return {"part": hidden[:, :4], "scores": self.second(waves), "sums": waves.sum(1)}
 
 
-@pytest.fixture(scope="session")
-def hybrid_model() -> nn.Module:
-    return Hybrid().eval()
+@pytest.fixture
+def place() -> Place:
+    """Where the program of `hybrid` runs; a test that is parametrised with places has them here."""
+    return OPENVINO
+
+
+@pytest.fixture
+def hybrid_model(place) -> nn.Module:
+    return Hybrid().eval().to(place.device)
 
 
 @pytest.fixture(scope="session")
-def hybrid_file(hybrid_model, tmp_path_factory) -> Path:
-    """A saved program of two OpenVINO engines with operators between them, its batch 1 to 64."""
-    path = tmp_path_factory.mktemp("hybrid") / "hybrid.pt2"
-    batch = torch.export.Dim("batch", min=1, max=64)
-    program = tenure.compile(
-        hybrid_model, (torch.randn(3, 8),), dynamic_shapes={"x": {0: batch}}, torch_executed_ops={"aten.sin"}, min_block_size=2
-    )
-    program.save(path)
-    return path
+def hybrid_files(tmp_path_factory) -> Callable[[Place], Path]:
+    """Of each place a saved program of two engines with operators between them, its batch 1 to 64."""
+
+    @functools.cache
+    def make(place: Place) -> Path:
+        path = tmp_path_factory.mktemp("hybrid") / "hybrid.pt2"
+        program = tenure.compile(
+            Hybrid().eval().to(place.device),
+            (torch.randn(3, 8, device=place.device),),
+            dynamic_shapes={"x": {0: torch.export.Dim("batch", min=1, max=64)}},
+            backend=place.backend,
+            torch_executed_ops={"aten.sin"},
+            min_block_size=2,
+        )
+        program.save(path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def hybrid_file(hybrid_files, place) -> Path:
+    return hybrid_files(place)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 import torch
 from aliasing_cases import CASES, Model, hidden
 from function_module import Function
+from places import CUDA, at
 from tenure.prepare import decompose
 from torch.utils import _pytree as pytree
 
@@ -28,13 +29,17 @@ COPIED_BY_TORCH_EXPORT = {
 
 
 @functools.cache
-def exported(name: str) -> torch.export.ExportedProgram:
-    return torch.export.export(Model(CASES[name]), (torch.randn(4, 6),))
+def exported(name: str, device: str = "cpu") -> torch.export.ExportedProgram:
+    return export(CASES[name], device)
+
+
+def export(forward: Callable, device: str = "cpu") -> torch.export.ExportedProgram:
+    return torch.export.export(Model(forward, device), (torch.randn(4, 6, device=device),))
 
 
 @functools.cache
-def program_for(name: str, kind: str) -> tenure.Program:
-    return make(exported(name), kind)
+def program_for(name: str, kind: str, device: str = "cpu") -> tenure.Program:
+    return make(exported(name, device), kind)
 
 
 def make(program: torch.export.ExportedProgram, kind: str) -> tenure.Program:
@@ -47,12 +52,13 @@ def make(program: torch.export.ExportedProgram, kind: str) -> tenure.Program:
 
 
 on_both = pytest.mark.parametrize("kind", ["plain", "engines"])
+on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=at(CUDA).marks)])
 
 
-def calls(run: Callable, runs: int = 6) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
+def calls(run: Callable, runs: int = 6, device: str = "cpu") -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
     """Of each call its input and its results, all held."""
     generator = torch.Generator().manual_seed(3)
-    inputs = [torch.randn(4, 6, generator=generator) for _ in range(runs)]
+    inputs = [torch.randn(4, 6, generator=generator).to(device) for _ in range(runs)]
     return [(x, pytree.tree_leaves(run(x))) for x in inputs]
 
 
@@ -88,13 +94,16 @@ def assert_same_bits(got: Sequence[torch.Tensor], want: Sequence[torch.Tensor]) 
         assert torch.equal(a, b)
 
 
+@on_each_device
 @on_both
 @pytest.mark.parametrize("name", CASES)
-def test_results_have_eagers_values_and_eagers_aliases(name, kind):
-    got, eager = flat(calls(program_for(name, kind))), flat(calls(Model(CASES[name])))
+def test_results_have_eagers_values_and_eagers_aliases(name, kind, device):
+    got, eager = (flat(calls(run, device=device)) for run in (program_for(name, kind, device), Model(CASES[name], device)))
     assert_same_bits(got, eager)
     copied = kind == "engines" and name in COPIED_BY_TORCH_EXPORT
-    assert memory_pattern(got) == memory_pattern(flat(calls(decompose(exported(name)).module())) if copied else eager)
+    assert memory_pattern(got) == memory_pattern(
+        flat(calls(decompose(exported(name, device)).module(), device=device)) if copied else eager
+    )
     assert copied or list(map(layout, got)) == list(map(layout, eager))
 
 
@@ -110,14 +119,15 @@ def root_of(values: dict[str, object], name: str):
     return value
 
 
+@on_each_device
 @on_both
 @pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning")
 @pytest.mark.parametrize("name", CASES)
-def test_explain_names_the_owner_of_each_result_and_the_way_it_leaves(name, kind, tmp_path):
-    program = program_for(name, kind)
+def test_explain_names_the_owner_of_each_result_and_the_way_it_leaves(name, kind, device, tmp_path):
+    program = program_for(name, kind, device)
     program.save(tmp_path / "model.pt2")
     names = torch.export.load(tmp_path / "model.pt2").graph_signature.user_outputs
-    held = calls(program)
+    held = calls(program, device=device)
     (_, others), (x, results) = held[-2:]
     values = {value.value: value for value in program.explain().values}
     roots = [root_of(values, result) for result in names]
@@ -200,13 +210,13 @@ SOMETIMES: dict[str, Callable] = {
 }
 
 
+@on_each_device
 @on_both
 @pytest.mark.parametrize("name", SOMETIMES)
-def test_a_hidden_alias_that_the_observing_run_did_not_show_is_caught_when_it_appears(name, kind):
+def test_a_hidden_alias_that_the_observing_run_did_not_show_is_caught_when_it_appears(name, kind, device):
     """The operator returns its operand or a copy, as the data has it."""
-    export = torch.export.export(Model(SOMETIMES[name]), (torch.ones(4, 6),))
-    program = make(export, kind)
-    got, eager = flat(calls(program, 12)), flat(calls(Model(SOMETIMES[name]), 12))
+    program = make(torch.export.export(Model(SOMETIMES[name], device), (torch.ones(4, 6, device=device),)), kind)
+    got, eager = (flat(calls(run, 12, device)) for run in (program, Model(SOMETIMES[name], device)))
     assert_same_bits(got, eager)
     assert memory_pattern(got) == memory_pattern(eager)
     assert program.stats().replays > 0
@@ -276,12 +286,13 @@ STATE: dict[str, Callable] = {
 }
 
 
+@on_each_device
 @on_both
 @pytest.mark.parametrize("name", STATE)
-def test_a_result_that_is_state_is_a_copy_that_later_runs_do_not_change(name, kind):
-    model, program = Model(STATE[name]), make(torch.export.export(Model(STATE[name]), (torch.randn(4, 6),)), kind)
-    held = calls(program)
-    snapshots = calls(lambda x: [leaf.clone() for leaf in pytree.tree_leaves(model(x))])
+def test_a_result_that_is_state_is_a_copy_that_later_runs_do_not_change(name, kind, device):
+    model, program = Model(STATE[name], device), make(export(STATE[name], device), kind)
+    held = calls(program, device=device)
+    snapshots = calls(lambda x: [leaf.clone() for leaf in pytree.tree_leaves(model(x))], device=device)
     assert_same_bits(flat(held), flat(snapshots))
     runs_of = {}
     for run, (_, results) in enumerate(held):
@@ -293,8 +304,8 @@ def test_a_result_that_is_state_is_a_copy_that_later_runs_do_not_change(name, ki
 @pytest.mark.parametrize("kind", ["plain", "engines", "decomposed"])
 def test_a_write_into_what_was_copied_into_a_buffer_changes_neither_the_buffer_nor_what_stands_for_it(kind):
     """torch.export's functional form has one value for both, unless it is told otherwise."""
-    export = torch.export.export(Model(copied_into_the_buffer), (torch.randn(4, 6),))
-    program = make(export.run_decompositions({}), "plain") if kind == "decomposed" else make(export, kind)
+    model = export(copied_into_the_buffer)
+    program = make(model.run_decompositions({}), "plain") if kind == "decomposed" else make(model, kind)
     for x, (content, buffer, rows) in calls(program):
         want = x.clamp(-1, 1)
         content.fill_(7)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 import torch
 from function_module import Function
+from run_threads import run_threads
 from torch import nn
 
 import tenure
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")]
 
 A_LITTLE_WHILE = 20_000_000  # clock cycles of the GPU, some 10 ms
 
@@ -117,11 +116,7 @@ def test_threads_with_streams_of_their_own_get_their_own_answers(backend):
                 if not torch.equal(program(x), model(x)):
                     wrong.append(seed)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_threads(3, work)
     assert wrong == []
 
 

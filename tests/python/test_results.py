@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from places import CUDA, OPENVINO, TENSORRT, at, at_each
 from torch import nn
 from torch.utils import _pytree as pytree
 
@@ -23,6 +24,8 @@ class Detection:
     boxes: torch.Tensor
     scores: torch.Tensor
 
+
+at_each_place = at_each(OPENVINO, CUDA, TENSORRT)
 
 Pair = namedtuple("Pair", ["low", "high"])
 
@@ -130,15 +133,21 @@ ALIASES = {
 }
 
 
-@pytest.mark.parametrize("alias", ALIASES)
-def test_a_held_result_does_not_change_over_1000_later_runs(alias, hybrid):
+# NumPy holds memory of the host only.
+ALIASES_AT = [
+    at(place, name) for place in (OPENVINO, CUDA, TENSORRT) for name in ALIASES if place.device == "cpu" or "array" not in name
+]
+
+
+@pytest.mark.parametrize(("place", "alias"), ALIASES_AT)
+def test_a_held_result_does_not_change_over_1000_later_runs(place, alias, hybrid):
     generator = torch.Generator().manual_seed(1)
 
     def fresh_input(step):
-        return torch.randn(1 + step % 3, 8, generator=generator)
+        return torch.randn(1 + step % 3, 8, generator=generator).to(place.device)
 
     def content(held):
-        return list(held) if isinstance(held, torch.UntypedStorage) else torch.as_tensor(held).numpy().copy()
+        return list(held.cpu()) if isinstance(held, torch.UntypedStorage) else torch.as_tensor(held).cpu().numpy().copy()
 
     hybrid(fresh_input(2))
     result = hybrid(fresh_input(2))
@@ -152,40 +161,45 @@ def test_a_held_result_does_not_change_over_1000_later_runs(alias, hybrid):
         np.testing.assert_array_equal(content(each), before[name], err_msg=name)
 
 
-def test_all_of_100_held_results_keep_their_values(hybrid, hybrid_model):
-    inputs = [torch.randn(2, 8) for _ in range(100)]
+@at_each_place
+def test_all_of_100_held_results_keep_their_values(place, hybrid, hybrid_model):
+    inputs = [torch.randn(2, 8, device=place.device) for _ in range(100)]
     results = [hybrid(x) for x in inputs]
     for x, result in zip(inputs, results, strict=True):
         for name, expected in hybrid_model(x).items():
-            torch.testing.assert_close(result[name], expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(result[name], expected, **place.tolerance)
 
 
-def test_a_result_outlives_its_program(hybrid_file, hybrid_model):
+@at_each_place
+def test_a_result_outlives_its_program(place, hybrid_file, hybrid_model):
     program = tenure.load(hybrid_file)
-    x = torch.randn(2, 8)
+    x = torch.randn(2, 8, device=place.device)
     result = program(x)
     del program
     gc.collect()
-    torch.testing.assert_close(result["scores"], hybrid_model(x)["scores"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result["scores"], hybrid_model(x)["scores"], **place.tolerance)
 
 
-def test_results_match_eager_and_carry_no_gradients(hybrid, hybrid_model):
-    x = torch.randn(5, 8, requires_grad=True)
+@at_each_place
+def test_results_match_eager_and_carry_no_gradients(place, hybrid, hybrid_model):
+    x = torch.randn(5, 8, device=place.device, requires_grad=True)
     result = hybrid(x)
     for name, expected in hybrid_model(x).items():
-        torch.testing.assert_close(result[name], expected.detach(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(result[name], expected.detach(), **place.tolerance)
         assert not result[name].requires_grad
         assert result[name].grad_fn is None
 
 
-def test_results_may_be_used_where_gradients_are_recorded(hybrid):
-    weight = torch.ones(4, requires_grad=True)
-    (hybrid(torch.randn(2, 8))["scores"] * weight).sum().backward()
+@at_each_place
+def test_results_may_be_used_where_gradients_are_recorded(place, hybrid):
+    weight = torch.ones(4, device=place.device, requires_grad=True)
+    (hybrid(torch.randn(2, 8, device=place.device))["scores"] * weight).sum().backward()
     assert weight.grad is not None
 
 
-def test_writing_into_a_result_does_not_reach_later_results(hybrid):
-    x = torch.randn(2, 8)
+@at_each_place
+def test_writing_into_a_result_does_not_reach_later_results(place, hybrid):
+    x = torch.randn(2, 8, device=place.device)
     expected = {name: tensor.clone() for name, tensor in hybrid(x).items()}
     for _ in range(5):
         result = hybrid(x)
@@ -194,14 +208,16 @@ def test_writing_into_a_result_does_not_reach_later_results(hybrid):
             tensor.fill_(7)
 
 
-def test_a_result_has_no_attributes_of_an_earlier_one(hybrid):
-    x = torch.randn(2, 8)
+@at_each_place
+def test_a_result_has_no_attributes_of_an_earlier_one(place, hybrid):
+    x = torch.randn(2, 8, device=place.device)
     hybrid(x)["scores"].note = "mine"
     assert not any(hasattr(tensor, "note") for _ in range(5) for tensor in hybrid(x).values())
 
 
-def test_four_threads_on_one_program_get_their_own_serial_answers(hybrid):
-    inputs = [[torch.randn(1 + (thread + step) % 4, 8) for step in range(100)] for thread in range(4)]
+@at_each_place
+def test_four_threads_on_one_program_get_their_own_serial_answers(place, hybrid):
+    inputs = [[torch.randn(1 + (thread + step) % 4, 8, device=place.device) for step in range(100)] for thread in range(4)]
     serial = [[hybrid(x) for x in row] for row in inputs]
     with ThreadPoolExecutor(4) as pool:
         parallel = list(pool.map(lambda row: [hybrid(x) for x in row], inputs))
@@ -210,9 +226,10 @@ def test_four_threads_on_one_program_get_their_own_serial_answers(hybrid):
             assert_same(a, b)
 
 
-def test_answers_are_the_same_bits_with_and_without_pre_allocated_outputs(hybrid):
+@at_each_place
+def test_answers_are_the_same_bits_with_and_without_pre_allocated_outputs(place, hybrid):
     for rows in (1, 4, 1, 7):
-        x = torch.randn(rows, 8)
+        x = torch.randn(rows, 8, device=place.device)
         observed, replayed = hybrid(x), hybrid(x)
         with tenure.runtime.enable_pre_allocated_outputs(hybrid, False):
             fresh = hybrid(x)
@@ -229,11 +246,12 @@ def test_an_input_that_is_returned_is_the_callers_tensor(load_plain):
     assert load_plain(Model(), (x,))(x)[0].data_ptr() == x.data_ptr()
 
 
-def test_inputs_need_not_be_contiguous(hybrid, hybrid_model):
-    x = torch.randn(8, 6).T
-    torch.testing.assert_close(hybrid(x)["scores"], hybrid_model(x)["scores"], rtol=1e-4, atol=1e-5)
-    x = torch.randn(12, 16)[::2, ::2]
-    torch.testing.assert_close(hybrid(x)["scores"], hybrid_model(x)["scores"], rtol=1e-4, atol=1e-5)
+@at_each_place
+def test_inputs_need_not_be_contiguous(place, hybrid, hybrid_model):
+    x = torch.randn(8, 6, device=place.device).T
+    torch.testing.assert_close(hybrid(x)["scores"], hybrid_model(x)["scores"], **place.tolerance)
+    x = torch.randn(12, 16, device=place.device)[::2, ::2]
+    torch.testing.assert_close(hybrid(x)["scores"], hybrid_model(x)["scores"], **place.tolerance)
 
 
 class Counter(nn.Module):
@@ -246,9 +264,10 @@ class Counter(nn.Module):
         return x + self.count
 
 
-def test_state_changes_from_run_to_run_and_belongs_to_one_program(load_plain):
-    x = torch.zeros(2)
-    program = load_plain(Counter(), (x,))
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=at(CUDA).marks)])
+def test_state_changes_from_run_to_run_and_belongs_to_one_program(device, load_plain):
+    x = torch.zeros(2, device=device)
+    program = load_plain(Counter().to(device), (x,))
     results = [program(x) for _ in range(3)]
     assert [result[0].item() for result in results] == [1, 2, 3]
     assert tenure.load(program.path)(x)[0].item() == 1

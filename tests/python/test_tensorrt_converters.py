@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import tenure
 
+pytestmark = pytest.mark.gpu
 installed = torch.cuda.is_available() and importlib.util.find_spec("torch_tensorrt") is not None
 needs_both = pytest.mark.skipif(not installed, reason="there is no CUDA device, or no Torch-TensorRT")
 CLOSE = {"rtol": 1e-2, "atol": 1e-2}  # TensorRT-RTX 1.4 multiplies float32 in TF32

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 
 import pytest
 import torch
 from function_module import Function
+from run_threads import run_threads
 from torch import nn
 
 import tenure
@@ -15,6 +15,7 @@ import tenure
 if not torch.cuda.is_available():
     pytest.skip("there is no CUDA device here", allow_module_level=True)
 torch_tensorrt = pytest.importorskip("torch_tensorrt")
+pytestmark = pytest.mark.gpu
 
 
 def linear(inside: int = 64, outside: int = 64) -> nn.Linear:
@@ -125,7 +126,7 @@ def test_nothing_that_is_held_is_overwritten_in_ten_thousand_runs_on_three_strea
     wanted = [program(x).clone() for x in inputs]
     streams = [torch.cuda.Stream() for _ in range(3)]
     torch.cuda.synchronize()
-    wrong, failures = torch.zeros(2, dtype=torch.int64, device="cuda"), []
+    wrong = torch.zeros(2, dtype=torch.int64, device="cuda")
 
     def work(which: int) -> None:
         draw, held = random.Random(which), []
@@ -141,17 +142,6 @@ def test_nothing_that_is_held_is_overwritten_in_ten_thousand_runs_on_three_strea
                         wrong[which].add_((result != wanted[index]).any())
                     del result
 
-    def caught(which: int) -> None:
-        try:
-            work(which)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=caught, args=(which,)) for which in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_threads(2, work)
     torch.cuda.synchronize()
-    assert not failures
     assert wrong.tolist() == [0, 0]

@@ -1,12 +1,11 @@
 """Where pre-allocated outputs elsewhere hand a caller memory that a later run overwrites, or lose what they know: not here.
 
 Every run has an input of its own and every result is held to the end, so that an overwrite cannot hide. The null engine's answers
-are PyTorch's bit for bit (no kernel here depends on strides); OpenVINO's are close, and TensorRT's, which multiplies in TF32.
+are PyTorch's bit for bit (no kernel here depends on strides); other engines' are close.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import random
@@ -17,29 +16,16 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from places import CUDA, NULL, OPENVINO, TENSORRT, Place, at_each
+from run_threads import run_threads
 from torch import nn
 from torch.utils import _pytree as pytree
 
 import tenure
 
-no_tensorrt = not torch.cuda.is_available() or importlib.util.find_spec("torch_tensorrt") is None
-on_cuda = pytest.param("tensorrt", marks=pytest.mark.skipif(no_tensorrt, reason="there is no CUDA device, or no Torch-TensorRT"))
-without_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="there is no OpenVINO")
-ON_CPU = ("null", pytest.param("openvino", marks=without_openvino))
-on_each_backend = pytest.mark.parametrize("backend", [*ON_CPU, on_cuda])
-TOLERANCES = {"null": (0, 0), "openvino": (1e-4, 1e-5), "tensorrt": (1e-2, 1e-2)}
+at_each_place = at_each(NULL, OPENVINO, CUDA, TENSORRT)
+at_null_places = at_each(NULL, CUDA)
 BATCH = {"x": {0: torch.export.Dim("batch", min=1, max=64)}}
-
-
-@pytest.fixture(autouse=True)
-def device(request, monkeypatch) -> str:
-    """Where the test's backend runs its engines: models and inputs are made there."""
-    chosen = getattr(request.node, "callspec", None) and request.node.callspec.params.get("backend")
-    monkeypatch.setattr(sys.modules[__name__], "DEVICE", "cuda" if chosen == "tensorrt" else "cpu")
-    return DEVICE
-
-
-DEVICE = "cpu"
 
 
 class Net(nn.Module):
@@ -55,14 +41,14 @@ class Net(nn.Module):
         return self.function(self, x)
 
 
-def compiled(forward, backend: str, **options) -> tuple[nn.Module, tenure.Program]:
+def compiled(forward, place: Place, **options) -> tuple[nn.Module, tenure.Program]:
     """sin stays a PyTorch operator, whatever else the backend takes is in engines; the batch is 1 to 64."""
-    model = Net(forward).eval().to(DEVICE)
+    model = Net(forward).eval().to(place.device)
     program = tenure.compile(
         model,
-        (torch.randn(3, 8, device=DEVICE),),
+        (torch.randn(3, 8, device=place.device),),
         dynamic_shapes=BATCH,
-        backend=backend,
+        backend=place.backend,
         torch_executed_ops={"aten.sin"},
         min_block_size=1,
         **options,
@@ -71,18 +57,17 @@ def compiled(forward, backend: str, **options) -> tuple[nn.Module, tenure.Progra
     return model, program
 
 
-def inputs(count: int, rows: int = 3, seed: int = 1) -> list[torch.Tensor]:
+def inputs(place: Place, count: int, rows: int = 3, seed: int = 1) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(rows, 8, generator=generator).to(DEVICE) for _ in range(count)]
+    return [torch.randn(rows, 8, generator=generator).to(place.device) for _ in range(count)]
 
 
-def assert_answers(backend: str, model: nn.Module, xs: Sequence[torch.Tensor], results: Sequence) -> None:
+def assert_answers(place: Place, model: nn.Module, xs: Sequence[torch.Tensor], results: Sequence) -> None:
     for x, result in zip(xs, results, strict=True):
         with torch.no_grad():
             expected = pytree.tree_leaves(model(x))
         for got, want in zip(pytree.tree_leaves(result), expected, strict=True):
-            rtol, atol = TOLERANCES[backend]
-            torch.testing.assert_close(got, want, rtol=rtol, atol=atol)
+            torch.testing.assert_close(got, want, **place.tolerance)
 
 
 def storages(result) -> list[int]:
@@ -101,33 +86,33 @@ def three_heads(m, x):
     return m.b(hidden), m.c(hidden).tanh(), hidden
 
 
-@on_each_backend
-def test_several_outputs_of_one_engine_are_all_the_callers(backend):
-    model, program = compiled(three_heads, backend)
+@at_each_place
+def test_several_outputs_of_one_engine_are_all_the_callers(place):
+    model, program = compiled(three_heads, place)
     ((name, engine),) = program.engines.items()
     assert len(engine.outputs) == 3
     assert engine.are_output_tensors_unowned()
-    xs = inputs(8)
+    xs = inputs(place, 8)
     results = [program(x) for x in xs]
-    assert_answers(backend, model, xs, results)
+    assert_answers(place, model, xs, results)
     held = [storage for result in results for storage in storages(result)]
     assert len(set(held)) == len(held), "each held result has memory of its own"
     assert {owner_of(program, name, output).ownership for output in range(3)} == {"leased"}
 
 
-@on_each_backend
+@at_each_place
 @pytest.mark.parametrize("view", [lambda t: t[:, 1:], lambda t: t.t()[1:], lambda t: t[:, 2:].t().diagonal()])
-def test_a_view_of_an_engine_output_that_a_pytorch_block_returns_is_the_callers(view, backend):
+def test_a_view_of_an_engine_output_that_a_pytorch_block_returns_is_the_callers(view, place):
     def forward(m, x):
         hidden = m.a(x).relu()
         return view(hidden), hidden.sin()
 
-    model, program = compiled(forward, backend)
+    model, program = compiled(forward, place)
     ((name, engine),) = program.engines.items()
     assert engine.are_output_tensors_unowned(), "the node that is returned is a view, but the memory is the engine's output"
-    xs = inputs(8)
+    xs = inputs(place, 8)
     results = [program(x) for x in xs]
-    assert_answers(backend, model, xs, results)
+    assert_answers(place, model, xs, results)
     assert len({storages(result)[0] for result in results}) == len(results)
     owner = owner_of(program, name, 0)
     assert owner.ownership == "leased"
@@ -141,44 +126,44 @@ def returned_and_kept(m, x):
     return returned, m.a(kept.sin()).relu()
 
 
-@on_each_backend
-def test_an_engine_with_a_returned_and_a_kept_output_leases_one_and_keeps_the_other(backend, device):
-    model, program = compiled(returned_and_kept, backend)
+@at_each_place
+def test_an_engine_with_a_returned_and_a_kept_output_leases_one_and_keeps_the_other(place):
+    model, program = compiled(returned_and_kept, place)
     (name,) = (name for name, engine in program.engines.items() if len(engine.outputs) == 2)
     unowned = [program.engines[name].are_output_tensors_unowned(output=k) for k in range(2)]
     assert sorted(unowned) == [False, True]
     returned, kept = unowned.index(True), unowned.index(False)
-    xs = inputs(8)
+    xs = inputs(place, 8)
     results = [program(x) for x in xs]
-    assert_answers(backend, model, xs, results)
+    assert_answers(place, model, xs, results)
     assert owner_of(program, name, returned).ownership == "leased"
     assert owner_of(program, name, kept).ownership == "standing"
-    assert owner_of(program, name, kept).where == ("arena" if device == "cpu" else "arena on cuda:0")
+    assert owner_of(program, name, kept).where == place.arena
     assert "last used by sin" in owner_of(program, name, kept).reason
     standing = program.stats().standing_bytes
     program(xs[0])
     assert program.stats().standing_bytes == standing, "the kept output's memory serves every run"
 
 
-@on_each_backend
+@at_each_place
 @pytest.mark.parametrize("forward", [three_heads, returned_and_kept])
-def test_no_later_run_shows_in_a_result_whatever_is_held_and_dropped(forward, backend):
-    model, program = compiled(forward, backend)
+def test_no_later_run_shows_in_a_result_whatever_is_held_and_dropped(forward, place):
+    model, program = compiled(forward, place)
     choose = random.Random(5)
     held: list[tuple[torch.Tensor, object]] = []
     for step in range(150):
-        x = inputs(1, rows=choose.choice((1, 3, 7)), seed=step)[0]
+        x = inputs(place, 1, rows=choose.choice((1, 3, 7)), seed=step)[0]
         held.append((x, program(x)))
         while len(held) > 12 or (held and choose.random() < 0.4):
             x, result = held.pop(choose.randrange(len(held)))
-            assert_answers(backend, model, [x], [result])
+            assert_answers(place, model, [x], [result])
     assert held
-    assert_answers(backend, model, *zip(*held, strict=True))
+    assert_answers(place, model, *zip(*held, strict=True))
 
 
-@on_each_backend
+@at_each_place
 @pytest.mark.parametrize("max_frames", [4, 2])
-def test_concurrent_callers_never_read_one_anothers_buffers(backend, max_frames):
+def test_concurrent_callers_never_read_one_anothers_buffers(place, max_frames):
     """The PyTorch block behind the first engine reads its output while other callers run that engine."""
 
     def forward(m, x):
@@ -188,9 +173,9 @@ def test_concurrent_callers_never_read_one_anothers_buffers(backend, max_frames)
             waves = waves.sin()
         return m.b(waves).tanh(), hidden[:, 1:]
 
-    model, program = compiled(forward, backend, session_options={"max_frames": max_frames})
+    model, program = compiled(forward, place, session_options={"max_frames": max_frames})
     callers, runs = 4, 60
-    xs = [inputs(runs, rows=64, seed=caller) for caller in range(callers)]
+    xs = [inputs(place, runs, rows=64, seed=caller) for caller in range(callers)]
     together = threading.Barrier(callers)
 
     def call(caller, results):
@@ -201,33 +186,29 @@ def test_concurrent_callers_never_read_one_anothers_buffers(backend, max_frames)
 
     for _ in range(20):  # as a rule the first time does it
         results = [[] for _ in range(callers)]
-        threads = [threading.Thread(target=call, args=(caller, results[caller])) for caller in range(callers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        run_threads(callers, lambda caller, results=results: call(caller, results[caller]))
         for caller in range(callers):
-            assert_answers(backend, model, xs[caller], results[caller])
+            assert_answers(place, model, xs[caller], results[caller])
         if program.stats().frames > 1:
             break
     assert 1 < program.stats().frames <= max_frames
 
 
-@on_each_backend
-def test_alternating_shapes_allocate_nothing_after_the_first_run_of_each(backend):
-    model, program = compiled(returned_and_kept, backend)
+@at_each_place
+def test_alternating_shapes_allocate_nothing_after_the_first_run_of_each(place):
+    model, program = compiled(returned_and_kept, place)
     shapes = (3, 17, 5)
     for rows in shapes:
-        program(*inputs(1, rows))
+        program(*inputs(place, 1, rows))
     for rows in shapes:  # the first replay of each takes the memory that its plan wants
-        program(*inputs(1, rows))
+        program(*inputs(place, 1, rows))
         assert program.stats().last_run_allocations == 0
     before = program.stats()
     addresses = set()
     for step in range(30):
-        (x,) = inputs(1, shapes[step % 3], seed=step)
+        (x,) = inputs(place, 1, shapes[step % 3], seed=step)
         result = program(x)
-        assert_answers(backend, model, [x], [result])
+        assert_answers(place, model, [x], [result])
         addresses.update(storages(result))
         del result
         now = program.stats()
@@ -237,12 +218,12 @@ def test_alternating_shapes_allocate_nothing_after_the_first_run_of_each(backend
     assert len(addresses) == before.slots, "one slot an output serves all shapes"
 
 
-@on_each_backend
-def test_held_results_of_alternating_shapes_keep_their_values(backend):
-    model, program = compiled(returned_and_kept, backend)
-    xs = [inputs(1, (2, 33)[step % 2], seed=step)[0] for step in range(20)]
+@at_each_place
+def test_held_results_of_alternating_shapes_keep_their_values(place):
+    model, program = compiled(returned_and_kept, place)
+    xs = [inputs(place, 1, (2, 33)[step % 2], seed=step)[0] for step in range(20)]
     results = [program(x) for x in xs]
-    assert_answers(backend, model, xs, results)
+    assert_answers(place, model, xs, results)
 
 
 def owners(program):
@@ -253,9 +234,9 @@ def owners(program):
     return [flags, [[value.value, value.ownership, value.where, value.reason] for value in program.explain().values]]
 
 
-@on_each_backend
-def test_a_file_keeps_who_owns_each_engine_output_also_for_a_fresh_process(backend, tmp_path):
-    model, program = compiled(returned_and_kept, backend)
+@at_each_place
+def test_a_file_keeps_who_owns_each_engine_output_also_for_a_fresh_process(place, tmp_path):
+    model, program = compiled(returned_and_kept, place)
     path = tmp_path / "model.pt2"
     program.save(path)
     expected = owners(program)
@@ -266,9 +247,9 @@ def test_a_file_keeps_who_owns_each_engine_output_also_for_a_fresh_process(backe
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == expected
-    xs = inputs(6)
+    xs = inputs(place, 6)
     results = [loaded(x) for x in xs]
-    assert_answers(backend, model, xs, results)
+    assert_answers(place, model, xs, results)
 
 
 def drops(program, xs):
@@ -287,14 +268,15 @@ def keeps_everything(program, xs):
     return [program(x) for x in xs]
 
 
+@at_null_places
 @pytest.mark.parametrize(
     ("caller", "held", "most"),
     [(drops, 0, 1), (keeps_the_last, 1, 2), (keeps_everything, 19, 20)],  # the observing run's result has no slot
 )
-def test_the_footprint_of_allocate_ahead_is_bounded_and_counted(caller, held, most):
+def test_the_footprint_of_allocate_ahead_is_bounded_and_counted(place, caller, held, most):
     rows, outputs = 16, 3
-    _, program = compiled(three_heads, "null")
-    results = caller(program, inputs(20, rows))
+    _, program = compiled(three_heads, place)
+    results = caller(program, inputs(place, 20, rows))
     stats = program.stats()
     each = rows * 8 * 4
     assert stats.held_slots == outputs * held
@@ -304,23 +286,25 @@ def test_the_footprint_of_allocate_ahead_is_bounded_and_counted(caller, held, mo
     assert program.stats().held_slots == 0
 
 
-def test_slots_that_came_back_serve_the_next_results():
-    _, program = compiled(three_heads, "null")
-    keeps_everything(program, inputs(20))
+@at_null_places
+def test_slots_that_came_back_serve_the_next_results(place):
+    _, program = compiled(three_heads, place)
+    keeps_everything(program, inputs(place, 20))
     before = program.stats()
-    keeps_everything(program, inputs(19))
+    keeps_everything(program, inputs(place, 19))
     assert (program.stats().slots, program.stats().leased_bytes) == (before.slots, before.leased_bytes)
 
 
-def test_a_caller_that_keeps_everything_pins_no_more_than_max_output_slots():
-    model, program = compiled(three_heads, "null", session_options={"max_output_slots": 4})
-    xs = inputs(20)
+@at_null_places
+def test_a_caller_that_keeps_everything_pins_no_more_than_max_output_slots(place):
+    model, program = compiled(three_heads, place, session_options={"max_output_slots": 4})
+    xs = inputs(place, 20)
     results = [program(x) for x in xs]
     stats = program.stats()
     assert stats.slots == stats.held_slots == 3 * 4
     assert stats.last_run_allocations == 3, "further results are plain allocations, and are counted"
     assert stats.fresh_bytes >= 3 * xs[0].nbytes
-    assert_answers("null", model, xs, results)
+    assert_answers(place, model, xs, results)
     del results
     drops(program, xs[:2])
     assert program.stats().last_run_allocations == 0
@@ -350,22 +334,30 @@ def profiled(program, x) -> tuple[int, int, int]:
     return allocations, names.count("aten::copy_"), names.count("aten::clone")
 
 
-@pytest.mark.parametrize("backend", ON_CPU)
+@at_each(CUDA)
 @pytest.mark.parametrize("name", DATA_DEPENDENT)
-def test_a_data_dependent_output_is_returned_without_a_clone(name, backend, monkeypatch):
+def test_a_data_dependent_result_on_a_device_stays_whatever_runs_later(name, place):
+    model, program = compiled(DATA_DEPENDENT[name][0], place)
+    xs = inputs(place, 30, rows=11)
+    assert_answers(place, model, xs, [program(x) for x in xs])
+
+
+@at_each(NULL, OPENVINO)  # on CUDA the kernels of nonzero and its kind themselves allocate and copy
+@pytest.mark.parametrize("name", DATA_DEPENDENT)
+def test_a_data_dependent_output_is_returned_without_a_clone(name, place, monkeypatch):
     monkeypatch.setenv("KINETO_LOG_LEVEL", "5")
     forward, own_copies = DATA_DEPENDENT[name]
-    model, program = compiled(forward, backend)
-    xs = inputs(30, rows=11)
+    model, program = compiled(forward, place)
+    xs = inputs(place, 30, rows=11)
     results = [program(x) for x in xs]
     assert len({result.numel() for result in results}) > 3, "the sizes do depend on data"
     assert program.stats().held_slots >= len(xs) - 1, "the results lie in slots"
-    assert_answers(backend, model, xs, results)
+    assert_answers(place, model, xs, results)
     del results
     for x in xs:
         program(x)
     for x in xs[:5]:
         allocations, copies, clones = profiled(program, x)
         assert (allocations, clones, program.stats().last_run_allocations) == (0, 0, 0)
-        assert copies == own_copies or backend == "null", "the null engine copies into its outputs"
+        assert copies == own_copies or place.backend == "null", "the null engine copies into its outputs"
     assert program.stats().deviations == 0
