@@ -10,8 +10,8 @@ namespace tenure {
 void interpret(const Node& node, const OperatorCall& call, Registers& registers);
 void interpret(const Node& node, ScalarFunction function, Registers& registers);
 
-/// The elements of a node's result that is a list. Throws Error(kBadFile) if there are fewer than the file names; more there may be:
-/// where() gives one for each dimension of a buffer that an earlier run unsqueezed.
+/// The elements of a node's result that is a list. Throws Error(kBadFile) if there are fewer than the file names; more there may
+/// be: where() gives one for each dimension of a buffer that an earlier run unsqueezed.
 c10::ArrayRef<c10::IValue> elements_of(const Node& node, const NodeOutput& output, const c10::IValue& list);
 
 }  // namespace tenure

@@ -149,3 +149,19 @@ def test_random_numbers_are_drawn_in_the_order_of_the_model(device):
         got = program(x)
         torch.manual_seed(seed)
         assert all(map(torch.equal, got, model(x)))
+
+
+def test_a_buffer_that_a_run_unsqueezes_has_another_dimension_in_the_next_as_in_eager(load_plain):
+    def forward(m, x):
+        places = m.seen.contiguous()  # the buffer itself
+        places.unsqueeze_(0)
+        return torch.where(places)[0] + x
+
+    def model() -> nn.Module:
+        model = Function(forward)
+        model.register_buffer("seen", torch.ones(2, 3, dtype=torch.bool))
+        return model
+
+    program, eager, x = load_plain(model(), (torch.ones(()),)), model(), torch.ones(())
+    for _ in range(4):
+        assert torch.equal(program(x), eager(x))
