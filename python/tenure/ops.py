@@ -52,7 +52,7 @@ def _trace(inputs: Sequence[torch.Tensor], engine: str) -> list[torch.Tensor]:
             "the sizes of this engine's outputs are not known here: trace or decompose before tenure.compile, not after",
             [f"engine {engine}"],
         )
-    shapes = spec.output_sizes([tuple(tensor.shape) for tensor in inputs], torch.library.get_ctx().new_dynamic_size)
+    shapes = spec.output_sizes([tuple(tensor.shape) for tensor in inputs], lambda: torch.library.get_ctx().new_dynamic_size())
     # Shapes may come from the host; results lie where the data is.
     like = next((tensor for tensor in inputs if tensor.device.type != "cpu"), inputs[0])
     return [like.new_empty(shape, dtype=output.dtype) for shape, output in zip(shapes, spec.outputs, strict=True)]

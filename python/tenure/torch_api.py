@@ -84,7 +84,7 @@ def _trace(inputs: Sequence[torch.Tensor], engine: Any) -> list[torch.Tensor]:
         if tensor.dtype != binding.dtype or tensor.device.type != device.type:
             message = f"input {binding.name} is {tensor.dtype} on {tensor.device}, not {binding.dtype} on {device}"
             raise Error("invalid argument", message, [f"engine {spec.name}"])
-    shapes = spec.output_sizes([tuple(tensor.shape) for tensor in inputs], torch.library.get_ctx().new_dynamic_size)
+    shapes = spec.output_sizes([tuple(tensor.shape) for tensor in inputs], lambda: torch.library.get_ctx().new_dynamic_size())
     for tensor, binding in zip(inputs, spec.inputs, strict=True):
         for size, fixed in zip(tensor.shape, binding.sizes, strict=True):
             if isinstance(fixed, int):
