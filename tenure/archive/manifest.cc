@@ -53,30 +53,12 @@ std::vector<Binding> read_bindings(const json& engine, const char* key) {
   return bindings;
 }
 
-// The symbols of dimensions: <prefix><k>_<d>, dimension d of binding k.
-std::set<std::string> symbols_of(const std::vector<Binding>& bindings, char prefix) {
-  std::set<std::string> symbols;
-  for (size_t k = 0; k < bindings.size(); ++k) {
-    for (size_t d = 0; d < bindings[k].sizes.size(); ++d) symbols.insert(concat(prefix, k, "_", d));
-  }
-  return symbols;
-}
-
 void check_spec(const EngineSpec& spec) {
-  std::set<std::string> symbols = symbols_of(spec.inputs, 'i');
-  for (const auto* bindings : {&spec.inputs, &spec.outputs}) {
-    if (bindings == &spec.outputs) symbols.merge(symbols_of(spec.outputs, 'o'));
-    for (const Binding& binding : *bindings) {
-      for (const Expr& size : binding.sizes) {
-        for (const std::string& symbol : size.symbols()) {
-          check(symbols.contains(symbol), ErrorCode::kBadFile, "binding ", binding.name, " has the size ", size.to_string(),
-                ", but ", symbol, " is no dimension of ", bindings == &spec.inputs ? "an input" : "an input or output");
-        }
-      }
-      check(!binding.aliases_input || (bindings == &spec.outputs && *binding.aliases_input < spec.inputs.size()),
+  check_sizes(spec);
+  for (const BindingRole role : {BindingRole::kInput, BindingRole::kOutput})
+    for (const Binding& binding : bindings_of(spec, role))
+      check(!binding.aliases_input || (role == BindingRole::kOutput && *binding.aliases_input < spec.inputs.size()),
             ErrorCode::kBadFile, "binding ", binding.name, " aliases an input that does not exist");
-    }
-  }
 }
 
 EngineSpec read_spec(const json& source) {

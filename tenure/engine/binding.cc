@@ -13,10 +13,6 @@ constexpr int64_t kDynamic = -1;
 
 }  // namespace
 
-const std::vector<Binding>& bindings_of(const EngineSpec& spec, BindingRole role) {
-  return role == BindingRole::kInput ? spec.inputs : spec.outputs;
-}
-
 BindingGuard::BindingGuard(const EngineSpec& spec, BindingRole role, size_t index) {
   const Binding& binding = bindings_of(spec, role).at(index);
   const char* role_text = role == BindingRole::kInput ? "input " : "output ";

@@ -12,8 +12,6 @@
 
 namespace tenure {
 
-enum class BindingRole { kInput, kOutput };
-
 /// A binding of an engine, prepared for quick comparison with tensors. Immutable, thread-safe.
 class BindingGuard {
  public:
@@ -48,8 +46,6 @@ class BindingGuard {
   at::ScalarType dtype_;
   std::vector<int64_t> static_sizes_;
 };
-
-const std::vector<Binding>& bindings_of(const EngineSpec& spec, BindingRole role);
 
 /// The guards of all inputs or of all outputs.
 std::vector<BindingGuard> make_guards(const EngineSpec& spec, BindingRole role);

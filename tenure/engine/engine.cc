@@ -1,7 +1,5 @@
 #include "tenure/engine/engine.h"
 
-#include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "tenure/base/error.h"
@@ -9,53 +7,9 @@
 namespace tenure {
 namespace {
 
-/// What the symbols i<input>_<dim> and o<output>_<dim> speak of.
-struct BindingDim {
-  BindingRole role = BindingRole::kInput;
-  size_t binding = 0;
-  size_t dim = 0;
-};
-
-std::optional<BindingDim> parse_symbol(std::string_view symbol) {
-  if (!symbol.starts_with('i') && !symbol.starts_with('o')) return std::nullopt;
-  const char* const end = symbol.data() + symbol.size();
-  BindingDim parsed{.role = symbol.starts_with('i') ? BindingRole::kInput : BindingRole::kOutput};
-  const auto [underscore, binding_error] = std::from_chars(symbol.data() + 1, end, parsed.binding);
-  if (binding_error != std::errc() || underscore == end || *underscore != '_') return std::nullopt;
-  const auto [rest, dim_error] = std::from_chars(underscore + 1, end, parsed.dim);
-  if (dim_error != std::errc() || rest != end) return std::nullopt;
-  return parsed;
-}
-
-bool is_symbol_of_output(std::string_view symbol) {
-  const std::optional<BindingDim> place = parse_symbol(symbol);
-  return place && place->role == BindingRole::kOutput;
-}
-
-// Inputs speak of inputs; outputs speak of them, and of such dimensions of outputs as are their own symbols.
-bool is_dimension(const EngineSpec& spec, const std::vector<Binding>& speaking, std::string_view symbol) {
-  const std::optional<BindingDim> place = parse_symbol(symbol);
-  if (!place || (place->role == BindingRole::kOutput && &speaking != &spec.outputs)) return false;
-  const std::vector<Binding>& bindings = bindings_of(spec, place->role);
-  if (place->binding >= bindings.size() || place->dim >= bindings[place->binding].sizes.size()) return false;
-  return place->role == BindingRole::kInput || bindings[place->binding].sizes[place->dim].to_string() == symbol;
-}
-
-void check_symbols(const EngineSpec& spec, const std::vector<Binding>& bindings, std::string_view role) {
-  for (const Binding& binding : bindings) {
-    for (const Expr& size : binding.sizes) {
-      for (const std::string& symbol : size.symbols()) {
-        check(is_dimension(spec, bindings, symbol), ErrorCode::kBadFile, "engine \"", spec.name, "\": ", role, " \"", binding.name,
-              "\": the size ", size.to_string(), " uses ", symbol, ", which is no dimension of an input of this engine",
-              role == "output" ? ", and none of an output that depends on data" : "");
-      }
-    }
-  }
-}
-
 Expr::Lookup lookup_in(std::span<const at::Tensor> inputs) {
   return [inputs](std::string_view symbol) -> std::optional<int64_t> {
-    const BindingDim place = parse_symbol(symbol).value();
+    const BindingDim place = dimension_of(symbol).value();
     if (place.role == BindingRole::kOutput) return std::nullopt;
     return inputs[place.binding].size(static_cast<int64_t>(place.dim));
   };
@@ -65,13 +19,6 @@ Expr::Lookup lookup_in(std::span<const at::Tensor> inputs) {
 
 at::Tensor EngineContext::take_output(size_t index) {
   throw Error(ErrorCode::kUnsupported, concat("output ", index, " is bound before the engine runs"));
-}
-
-bool sizes_depend_on_data(const Binding& output) {
-  return std::any_of(output.sizes.begin(), output.sizes.end(), [](const Expr& size) {
-    const auto symbols = size.symbols();
-    return std::any_of(symbols.begin(), symbols.end(), is_symbol_of_output);
-  });
 }
 
 void refuse_data_dependent_outputs(const EngineSpec& spec) {
@@ -90,8 +37,7 @@ Engine::Engine(EngineSpec spec, std::unique_ptr<CompiledEngine> compiled)
       input_guards_(make_guards(spec_, BindingRole::kInput)),
       compiled_(std::move(compiled)),
       ownership_(spec_.outputs.size()) {
-  check_symbols(spec_, spec_.inputs, "input");
-  check_symbols(spec_, spec_.outputs, "output");
+  with_context([&] { return concat("engine \"", spec_.name, "\""); }, [&] { check_sizes(spec_); });
   for (const Binding& output : spec_.outputs) depends_on_data_.push_back(tenure::sizes_depend_on_data(output));
 }
 

@@ -64,8 +64,6 @@ class Backend {
                                                const std::filesystem::path& program_file) = 0;
 };
 
-/// Whether a size of the output is known only when the engine has run.
-bool sizes_depend_on_data(const Binding& output);
 /// For backends whose engines have no such outputs. Throws Error(kUnsupported) that names the output.
 void refuse_data_dependent_outputs(const EngineSpec& spec);
 

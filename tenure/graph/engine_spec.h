@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tenure/graph/expr.h"
@@ -30,5 +31,26 @@ struct EngineSpec {
   std::vector<Binding> outputs;
   std::map<std::string, std::string> options;  // the backend's own, as given to tenure.compile
 };
+
+enum class BindingRole { kInput, kOutput };
+
+const std::vector<Binding>& bindings_of(const EngineSpec& spec, BindingRole role);
+
+/// What the symbols i<binding>_<dim> and o<binding>_<dim> speak of.
+struct BindingDim {
+  BindingRole role = BindingRole::kInput;
+  size_t binding = 0;
+  size_t dim = 0;
+};
+
+/// Nothing if it is no such symbol.
+std::optional<BindingDim> dimension_of(std::string_view symbol);
+
+/// Throws Error(kBadFile) if a size speaks of an input or dimension that is not there, or of an output's that does not depend on
+/// data.
+void check_sizes(const EngineSpec& spec);
+
+/// Whether a size of the output is known only when the engine has run.
+bool sizes_depend_on_data(const Binding& output);
 
 }  // namespace tenure

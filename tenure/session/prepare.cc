@@ -1,12 +1,12 @@
 #include "tenure/session/prepare.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/Allocator.h>
 
 #include <algorithm>
 #include <atomic>
 
 #include "tenure/graph/out_variant.h"
+#include "tenure/graph/tensor_over.h"
 #include "tenure/session/frame.h"
 
 namespace tenure {
@@ -17,10 +17,8 @@ using Origin = ValueRecord::Origin;
 // Not tenure_delete: a replay counts what it handed out and got back, and these storages are neither.
 void leave_alone(void*) {}
 
-at::Tensor tensor_over(const c10::Storage& storage, const ValueRecord& seen) {
-  const c10::DispatchKey key = seen.device.is_cpu() ? c10::DispatchKey::CPU : c10::DispatchKey::CUDA;
-  at::Tensor tensor = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(storage), c10::DispatchKeySet(key),
-                                                               c10::scalarTypeToTypeMeta(seen.dtype));
+at::Tensor value_over(const c10::Storage& storage, const ValueRecord& seen) {
+  at::Tensor tensor = tensor_over(storage, seen.dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_and_strides(seen.sizes, seen.strides, seen.storage_offset);
   return tensor;
 }
@@ -93,9 +91,7 @@ class Preparation {
           in_arena ? arenas[requests[r].space].base() + placement.offset : weights[placement.state.index].toTensor().data_ptr();
       const c10::Device device = requests[r].space == Space::kHost ? c10::Device(c10::kCPU) : *program_.accelerator();
       run_->addresses[r] = address;
-      storages_[r] = c10::Storage(c10::Storage::use_byte_size_t(), static_cast<size_t>(requests[r].bytes),
-                                  c10::DataPtr(address, address, &leave_alone, device), c10::GetAllocator(device.type()),
-                                  /*resizable=*/true);
+      storages_[r] = storage_over({address, address, &leave_alone, device}, static_cast<size_t>(requests[r].bytes));
     }
   }
 
@@ -116,7 +112,7 @@ class Preparation {
       } else if (seen.origin == Origin::kWeight) {
         fixed = seen.tensor;
       } else {
-        fixed = tensor_over(storages_[static_cast<size_t>(seen.request)], seen);
+        fixed = value_over(storages_[static_cast<size_t>(seen.request)], seen);
       }
     }
   }

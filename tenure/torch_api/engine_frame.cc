@@ -2,11 +2,11 @@
 
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>
-#include <c10/core/CPUAllocator.h>
 
 #include <utility>
 
 #include "tenure/base/error.h"
+#include "tenure/graph/tensor_over.h"
 #include "tenure/session/allocator.h"
 #include "tenure/session/interpreter.h"
 
@@ -17,10 +17,7 @@ constexpr int64_t kMaxFrames = 4;   // as a session has; each costs an engine co
 constexpr size_t kMaxBuffers = 64;  // of one output; beyond that results are plain allocations
 
 at::Tensor tensor_in_cell(void* cell, size_t bytes, at::IntArrayRef sizes, at::ScalarType dtype) {
-  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(cell, cell, &tenure_delete, c10::DeviceType::CPU),
-                       c10::GetCPUAllocator(), /*resizable=*/true);
-  at::Tensor tensor = at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU),
-                                                               c10::scalarTypeToTypeMeta(dtype));
+  at::Tensor tensor = tensor_over(storage_over({cell, cell, &tenure_delete, c10::DeviceType::CPU}, bytes), dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
   return tensor;
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
 import pytest
 import torch
 from function_module import Function
+from places import TENSORRT, why_not
 from tenure.backends import find_backends
 from torch import nn
 from torch.nn import functional as F
@@ -15,9 +15,7 @@ from torch.nn import functional as F
 import tenure
 
 pytestmark = pytest.mark.gpu
-installed = torch.cuda.is_available() and importlib.util.find_spec("torch_tensorrt") is not None
-needs_both = pytest.mark.skipif(not installed, reason="there is no CUDA device, or no Torch-TensorRT")
-CLOSE = {"rtol": 1e-2, "atol": 1e-2}  # TensorRT-RTX 1.4 multiplies float32 in TF32
+needs_both = pytest.mark.skipif(why_not(TENSORRT) is not None, reason=why_not(TENSORRT) or "")
 
 
 def test_without_torch_tensorrt_its_way_says_what_to_install(monkeypatch):
@@ -105,7 +103,7 @@ def test_programs_agree_with_eager_and_what_is_held_stays(name):
         x = sample(batch).cuda()
         held.append((program(x), model(x)))
     for got, want in held:
-        torch.testing.assert_close(got, want, **CLOSE)
+        torch.testing.assert_close(got, want, **TENSORRT.tolerance)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items()), "the model is the caller's"
     assert program.stats().last_run_allocations == 0
 
@@ -120,7 +118,7 @@ def test_what_torch_tensorrt_cannot_convert_stays_pytorch_and_the_report_says_wh
     assert "aten.sort" in str(program.report)
     assert "float64" in str(program.report)
     for _ in range(3):
-        torch.testing.assert_close(program(x), model(x), **CLOSE)
+        torch.testing.assert_close(program(x), model(x), **TENSORRT.tolerance)
 
 
 @needs_both
@@ -131,4 +129,4 @@ def test_a_file_keeps_its_engines(tmp_path):
     loaded = tenure.load(tmp_path / "model.pt2")
     assert [engine.backend for engine in loaded.engines.values()] == ["tensorrt"]
     for _ in range(3):
-        torch.testing.assert_close(loaded(x), model(x), **CLOSE)
+        torch.testing.assert_close(loaded(x), model(x), **TENSORRT.tolerance)

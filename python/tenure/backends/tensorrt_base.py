@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -73,8 +74,14 @@ def outputs_of(part: ExportedProgram) -> list[Node]:
     return list(part.graph.output_node().args[0])
 
 
-def size_range(size: int | torch.SymInt, part: ExportedProgram, max_size: int) -> tuple[int, int, int]:
-    """The smallest, the sample's and the largest. Sizes that depend on one another do so in all three: TensorRT looks."""
+def size_ranges(node: Node, part: ExportedProgram, max_size: int) -> tuple[tuple[int, ...], ...]:
+    """The smallest sizes of a tensor, the sample's and the largest. Those that depend on one another do so in all three: TensorRT
+    looks."""
+    ranges = [_size_range(size, part, max_size) for size in node.meta["val"].shape]
+    return tuple(tuple(each[which] for each in ranges) for which in range(3))
+
+
+def _size_range(size: int | torch.SymInt, part: ExportedProgram, max_size: int) -> tuple[int, int, int]:
     low, high = size_bounds(size, part, max_size)
     return low, min(max(_hint(size), low), high), high
 
@@ -83,6 +90,20 @@ def _hint(size: int | torch.SymInt) -> int:
     return size if isinstance(size, int) else size.node.hint if size.node.hint is not None else 1
 
 
-def fits(converted: int, size: int | torch.SymInt) -> bool:
-    """Whether the size in an engine, -1 for one that varies, may be that of the part."""
+def check_ports(ports: Sequence[Any], nodes: Sequence[Node], type_of: Callable[[torch.dtype], object]) -> None:
+    """What leaves or enters the engine has the order, the types and the sizes that the part says. A port has name, dtype and shape;
+    `type_of` is its word for a dtype."""
+    if len(ports) != len(nodes):
+        raise RuntimeError(f"the converted part has {len(ports)} inputs or outputs, not {len(nodes)}")
+    for port, node in zip(ports, nodes, strict=True):
+        tensor = node.meta["val"]
+        fits = len(port.shape) == tensor.dim() and all(map(_fits, port.shape, tensor.shape))
+        if port.dtype != type_of(tensor.dtype) or not fits:
+            raise RuntimeError(
+                f"{port.name} of the converted part is {port.dtype} {port.shape}, not {tensor.dtype} {list(tensor.shape)}"
+            )
+
+
+def _fits(converted: int, size: int | torch.SymInt) -> bool:
+    """-1 stands for a size that varies."""
     return converted == -1 or not isinstance(size, int) or converted == size

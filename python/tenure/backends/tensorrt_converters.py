@@ -7,6 +7,7 @@ import operator
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch_tensorrt
@@ -19,10 +20,11 @@ from torch_tensorrt.dynamo.lowering import get_decompositions
 from ..prepare import as_exported
 from ..rewrite import relax_views
 from .expansions import call_key, expanded
-from .tensorrt_base import TensorRTBackend, fits, inputs_of, outputs_of, size_range
+from .tensorrt_base import TensorRTBackend, check_ports, inputs_of, outputs_of, size_ranges
 
 import tensorrt as trt  # isort: skip  # which of TensorRT and TensorRT-RTX it is, Torch-TensorRT has decided
 
+_TYPED = {"enabled_precisions": {torch_tensorrt.dtype.f32}, "use_explicit_typing": True}  # each tensor as the part has it
 _WORKSPACE = 0  # Torch-TensorRT's word for "as TensorRT likes"
 
 
@@ -31,7 +33,7 @@ class TorchTensorRTBackend(TensorRTBackend):
     int32 and int64. Weights may lie on any device. A size may be 1 or more: Torch-TensorRT builds no engine for empty inputs."""
 
     def __init__(self):
-        self._settings = CompilationSettings(enabled_precisions={torch_tensorrt.dtype.f32}, use_explicit_typing=True)
+        self._settings = CompilationSettings(**_TYPED)
         self._table = get_decompositions(decompose_attention=True)
         self._reasons: dict[Hashable, str | None] = {}
 
@@ -62,8 +64,7 @@ class TorchTensorRTBackend(TensorRTBackend):
                 blob = convert_exported_program_to_serialized_trt_engine(
                     _with_any_strides(part),
                     arg_inputs=[_input(node, part, int(options["max_size"])) for node in inputs_of(part)],
-                    enabled_precisions={torch_tensorrt.dtype.f32},
-                    use_explicit_typing=True,
+                    **_TYPED,
                     disable_tf32=options["tf32"] == "0",
                     workspace_size=int(options.get("workspace_bytes", _WORKSPACE)),
                     enable_weight_streaming="weight_streaming_budget" in options,
@@ -92,29 +93,30 @@ def _with_any_strides(part: ExportedProgram) -> ExportedProgram:
 
 def _input(node: Node, part: ExportedProgram, max_size: int) -> torch_tensorrt.Input:
     tensor = node.meta["val"]
-    ranges = [size_range(size, part, max_size) for size in tensor.shape]
-    low, best, high = (tuple(each[which] for each in ranges) for which in range(3))
+    low, best, high = size_ranges(node, part, max_size)
     if low == high:
         return torch_tensorrt.Input(shape=low, dtype=tensor.dtype)
     smallest = tuple(max(size, 1) for size in low)
     return torch_tensorrt.Input(min_shape=smallest, opt_shape=tuple(map(max, best, smallest)), max_shape=high, dtype=tensor.dtype)
 
 
+@dataclass(frozen=True)
+class _Port:
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
 def _check(blob: bytes, part: ExportedProgram) -> None:
-    """What enters and leaves the engine has the order, the types and the sizes that the part says."""
     engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(blob)
     if engine is None:
         raise RuntimeError("TensorRT cannot read the engine that it built")
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    for nodes, mode in ((inputs_of(part), trt.TensorIOMode.INPUT), (outputs_of(part), trt.TensorIOMode.OUTPUT)):
-        ports = [name for name in names if engine.get_tensor_mode(name) == mode]
-        if len(ports) != len(nodes):
-            raise RuntimeError(f"the converted part has {len(ports)} inputs or outputs, not {len(nodes)}")
-        for port, node in zip(ports, nodes, strict=True):
-            tensor = node.meta["val"]
-            shape, dtype = tuple(engine.get_tensor_shape(port)), torch_tensorrt.dtype._from(engine.get_tensor_dtype(port))
-            if dtype.to(torch.dtype) != tensor.dtype or len(shape) != tensor.dim() or not all(map(fits, shape, tensor.shape)):
-                raise RuntimeError(f"{port} of the converted part is {dtype} {shape}, not {tensor.dtype} {list(tensor.shape)}")
+    ports = {trt.TensorIOMode.INPUT: [], trt.TensorIOMode.OUTPUT: []}
+    for name in (engine.get_tensor_name(index) for index in range(engine.num_io_tensors)):
+        dtype = torch_tensorrt.dtype._from(engine.get_tensor_dtype(name)).to(torch.dtype)
+        ports[engine.get_tensor_mode(name)].append(_Port(name, dtype, tuple(engine.get_tensor_shape(name))))
+    for mode, nodes in ((trt.TensorIOMode.INPUT, inputs_of(part)), (trt.TensorIOMode.OUTPUT, outputs_of(part))):
+        check_ports(ports[mode], nodes, lambda dtype: dtype)
 
 
 class _Collector(logging.Handler):

@@ -17,7 +17,7 @@ from torch.fx import Node
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from ..node_facts import tensors_of
-from .tensorrt_base import TensorRTBackend, fits, inputs_of, outputs_of, size_range
+from .tensorrt_base import TensorRTBackend, check_ports, inputs_of, outputs_of, size_ranges
 
 try:
     import tensorrt_rtx as trt
@@ -65,9 +65,9 @@ class OnnxTensorRTBackend(TensorRTBackend):
         builder = trt.Builder(self._log)
         network = self._parsed(builder, part)
         inputs, outputs = inputs_of(part), outputs_of(part)
-        _check_ports([network.get_input(i) for i in range(network.num_inputs)], inputs)
+        check_ports([network.get_input(i) for i in range(network.num_inputs)], inputs, _TYPES.get)
         _narrow_outputs(network, outputs)
-        _check_ports([network.get_output(i) for i in range(network.num_outputs)], outputs)
+        check_ports([network.get_output(i) for i in range(network.num_outputs)], outputs, _TYPES.get)
         config = builder.create_builder_config()
         if options["tf32"] == "0":
             config.clear_flag(trt.BuilderFlag.TF32)
@@ -168,24 +168,9 @@ def _narrow_outputs(network: trt.INetworkDefinition, nodes: list[Node]) -> None:
         network.mark_output(network.add_cast(port, wanted).get_output(0) if needed else port)
 
 
-def _check_ports(ports: list[trt.ITensor], nodes: list[Node]) -> None:
-    """What leaves and enters the engine has the order, the types and the sizes that the part says."""
-    if len(ports) != len(nodes):
-        raise RuntimeError(f"the converted part has {len(ports)} inputs or outputs, not {len(nodes)}")
-    for port, node in zip(ports, nodes, strict=True):
-        tensor = node.meta["val"]
-        same_sizes = len(port.shape) == tensor.dim() and all(map(fits, port.shape, tensor.shape))
-        if port.dtype != _TYPES[tensor.dtype] or not same_sizes:
-            raise RuntimeError(
-                f"{port.name} of the converted part is {port.dtype} {port.shape}, not {tensor.dtype} {list(tensor.shape)}"
-            )
-
-
 def _profile(builder, network, inputs: list[Node], part: ExportedProgram, max_size: int) -> trt.IOptimizationProfile:
     """One for all sizes: from the smallest to the largest, best at the sample's."""
     profile = builder.create_optimization_profile()
     for index, node in enumerate(inputs):
-        ranges = [size_range(size, part, max_size) for size in node.meta["val"].shape]
-        low, best, high = ([each[which] for each in ranges] for which in range(3))
-        profile.set_shape(network.get_input(index).name, low, best, high)
+        profile.set_shape(network.get_input(index).name, *size_ranges(node, part, max_size))
     return profile

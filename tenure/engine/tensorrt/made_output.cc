@@ -8,6 +8,7 @@
 
 #include "tenure/base/error.h"
 #include "tenure/engine/tensorrt/device.h"
+#include "tenure/graph/tensor_over.h"
 
 namespace tenure::tensorrt {
 
@@ -38,11 +39,7 @@ at::Tensor MadeOutput::take(at::ScalarType dtype) {
   if (memory_.get() == nullptr || dims_.nbDims < 0) return {};
   const at::IntArrayRef sizes(dims_.d, static_cast<size_t>(dims_.nbDims));
   const size_t bytes = static_cast<size_t>(c10::multiply_integers(sizes)) * c10::elementSize(dtype);
-  const c10::DispatchKey key = device_.is_cpu() ? c10::DispatchKey::CPU : c10::DispatchKey::CUDA;
-  c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, std::move(memory_), c10::GetAllocator(device_.type()),
-                       /*resizable=*/true);
-  at::Tensor tensor =
-      at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(key), c10::scalarTypeToTypeMeta(dtype));
+  at::Tensor tensor = tensor_over(storage_over(std::move(memory_), bytes), dtype);
   tensor.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
   forget();
   return tensor;
