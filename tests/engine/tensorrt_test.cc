@@ -119,19 +119,23 @@ TEST_F(TensorRtEngine, WhatDependsOnDataIsMadeInMemoryOfItsOwnInEachRun) {
   const auto engine = load(spec_of("positives"));
   const auto context = engine->make_context();
   const at::Tensor x = at::randn({5, 4}), want = at::nonzero(x > 0);
-  const at::Tensor first = places_of_positives(*context, x);
-  EXPECT_EQ(trt::calls("setOutputAllocator").size(), 1u);
-  trt::forget_calls();
   const at::Tensor input = aligned(x), doubled = aligned(at::zeros_like(x));
-  for (int run = 0; run < 3; ++run) {
+  const auto run_again = [&] {
     context->bind_input(0, input);
     context->bind_output(1, doubled);
     context->enqueue();
+  };
+  run_again();
+  const at::Tensor first = context->take_output(0);
+  EXPECT_EQ(trt::calls("setOutputAllocator").size(), 1u);
+  trt::forget_calls();
+  for (int run = 0; run < 3; ++run) {
+    run_again();
     if (run == 1) continue;  // nobody takes what that run made
     EXPECT_TRUE(at::equal(context->take_output(0), want));
   }
-  const std::vector<std::string> want_calls = {"setTensorAddress", "setTensorAddress", "enqueueV3", "enqueueV3", "enqueueV3"};
-  EXPECT_EQ(names_of_calls(), want_calls);
+  EXPECT_EQ(names_of_calls(), std::vector<std::string>(3, "enqueueV3"));
+  EXPECT_TRUE(at::equal(doubled, x * 2));
   EXPECT_TRUE(at::equal(places_of_positives(*context, -at::ones({2, 4})), at::empty({0, 2}, at::kLong)));
   EXPECT_TRUE(at::equal(first, want)) << "held since the first run";
 }
