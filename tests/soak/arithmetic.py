@@ -19,8 +19,8 @@ def combines_two(maker: ModuleMaker) -> None:
         (f"{a} + {b}", (x | y).grown(1)),
         (f"{a} * {b}", x.times(y)),
         (f"{a} - {b}", (x | y).grown(1)),
-        (f"torch.maximum({a}, {b})", x | y),
-        (f"torch.minimum({a}, {b})", x | y),
+        (maker.one_zero(f"torch.maximum({a}, {b})"), x | y),
+        (maker.one_zero(f"torch.minimum({a}, {b})"), x | y),
         (f"torch.where({a} > 0, {a}, {b})", x | y),
         (f"{a} / ({b}.abs() + 1)", Bounds(max(x.magnitude, 8), ANY_GRAIN)),
     ]
@@ -112,7 +112,7 @@ def reduces(maker: ModuleMaker) -> None:
     keep = f"{dim}, keepdim=True" if dim and maker.draws.chance(30) else dim
     forms = [
         (f"{a}.sum({keep})", x.grown(12)),
-        (f"{a}.amax({keep})", x),
+        (maker.one_zero(f"{a}.amax({keep})"), x),
         (f"{a}.argmax({dim})", TRUTH),
         (f"{a}.any({keep})", TRUTH),
         (f"{a}.count_nonzero({dim})", TRUTH),
@@ -153,9 +153,7 @@ def multiplies_matrices(maker: ModuleMaker) -> None:
     x, y = maker.bounds_of(a), maker.bounds_of(b)
     if maker.exact and x.magnitude + x.grain + y.magnitude + y.grain > 16:
         raise Refused
-    form = maker.draws.choice(forms)
-    # A sum of zeros of both signs is 0 or -0 by the order in which the kernel adds, and that by the strides of the factors.
-    maker.let(f"({form}) + 0" if maker.exact else form, x.times(y).grown(6))
+    maker.let(maker.one_zero(maker.draws.choice(forms)), x.times(y).grown(6))
 
 
 def weight(maker: ModuleMaker, inputs: int, outputs: int, dtype: torch.dtype) -> str:

@@ -52,7 +52,7 @@ def aliasing(tensors: Sequence[Any], ignored: Sequence[bool]) -> list[np.ndarray
     """What a write into a tensor would change: for each byte of each element, in the order of the elements, which byte seen before
     is the same one. So it does not depend on the order in which memory keeps the elements."""
     addresses = [
-        None if skip or not isinstance(tensor, torch.Tensor) else _addresses(tensor)
+        None if skip or not isinstance(tensor, torch.Tensor) else byte_addresses(tensor)
         for tensor, skip in zip(tensors, ignored, strict=True)
     ]
     joined = np.concatenate([np.empty(0, np.int64), *(each for each in addresses if each is not None)])
@@ -64,7 +64,8 @@ def aliasing(tensors: Sequence[Any], ignored: Sequence[bool]) -> list[np.ndarray
     return found
 
 
-def _addresses(tensor: torch.Tensor) -> np.ndarray:
+def byte_addresses(tensor: torch.Tensor) -> np.ndarray:
+    """Of each byte of each element, in the order of the elements."""
     addresses = np.array(tensor.data_ptr() if tensor.numel() else 0, np.int64)
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         addresses = addresses[..., None] + np.arange(size) * stride * tensor.element_size()

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 
+from .compare import byte_addresses
 from .draws import Draws
 
 MOST_ELEMENTS = 1500
@@ -147,6 +149,25 @@ class ModuleMaker:
         if not self.exact or self.tensor(name).dtype not in FLOATS or self.bounds_of(name).sums_exactly(count):
             return name
         return self.let(f"{name}.clamp(-4, 4).round()", Bounds(2, 0))
+
+    def one_zero(self, expression: str) -> str:
+        """The expression with 0 for -0: which of the two it is depends on how its operands lie in memory.
+
+        Sums of zeros are added in another order then; of maximum(0, -0) a vector instruction takes the second, a loop the first.
+        """
+        return f"({expression}) + 0" if self.exact else expression
+
+    def may_read(self, target: str, source: str) -> bool:
+        """Whether a write into `target` may read `source`: it lies in other memory, or in the very same place.
+
+        Else eager PyTorch reads what it has just written, in an order of its own, and a functional graph what was there before.
+        torch.export's form in place does as eager does.
+        """
+        if self.plain:
+            return True
+        one, other = self.tensor(target), self.tensor(source)
+        same = (one.shape, one.stride(), one.data_ptr()) == (other.shape, other.stride(), other.data_ptr())
+        return same or not np.intersect1d(byte_addresses(one), byte_addresses(other)).size
 
     def target(self, dtypes: Sequence[torch.dtype] = ALL, rank: int = 0, where: Callable[[str], bool] = lambda name: True) -> str:
         """A value that may be written in place; often one in a buffer."""

@@ -42,6 +42,8 @@ def writes_numbers(maker: ModuleMaker) -> None:
 def writes_from_another(maker: ModuleMaker) -> None:
     a = maker.target(NUMBERS)
     b = partner(maker, a)
+    if not maker.may_read(a, b):
+        raise Refused
     x, y = maker.bounds_of(a), maker.bounds_of(b)
     if x.magnitude > MOST - 10:
         raise Refused
@@ -72,7 +74,7 @@ def writes_a_part(maker: ModuleMaker) -> None:
     number = maker.draws.integer(0, 2)
     forms = [(f"{a}[{place}] = {number}", SMALL), (f"{a}[{':, ' * dim}{start}].fill_({number})", SMALL)]
     dtype = maker.tensor(a).dtype
-    b = maker.pick((dtype,))
+    b = maker.pick((dtype,), where=lambda name: maker.may_read(a, name))
     y = maker.bounds_of(b)
     if maker.is_state(a) and y.magnitude > 4:
         raise Refused
