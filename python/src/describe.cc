@@ -5,6 +5,7 @@
 #include <torch/csrc/Dtype.h>
 #include <torch/csrc/DynamicTypes.h>
 
+#include <map>
 #include <string>
 
 #include "tenure/base/error.h"
@@ -96,6 +97,26 @@ nb::list describe_inputs(const Graph& graph) {
   for (const GraphInput& input : graph.inputs) {
     if (input.kind == GraphInput::Kind::kUser) result.append(describe(graph.value(input.value), input.name));
     if (input.kind == GraphInput::Kind::kUserConstant) result.append(describe_constant(input.constant, input.name));
+  }
+  return result;
+}
+
+nb::list input_sizes(const Graph& graph, const std::map<std::string, int64_t>& symbols) {
+  const Expr::Lookup lookup = [&](std::string_view symbol) {
+    const auto known = symbols.find(std::string(symbol));
+    return known == symbols.end() ? std::nullopt : std::optional(known->second);
+  };
+  nb::list result;
+  for (const GraphInput& input : graph.inputs) {
+    if (input.kind == GraphInput::Kind::kUserConstant) result.append(nb::none());
+    if (input.kind != GraphInput::Kind::kUser) continue;
+    const Value& value = graph.value(input.value);
+    nb::list sizes;
+    if (value.meta)
+      for (const Expr& size : value.meta->sizes) sizes.append(size.evaluate(lookup));
+    else
+      sizes.append(value.expr.evaluate(lookup));
+    result.append(sizes);
   }
   return result;
 }

@@ -4,6 +4,8 @@
 
 #include <nanobind/nanobind.h>
 
+#include <map>
+#include <string>
 #include <vector>
 
 #include "tenure/graph/engine_spec.h"
@@ -23,6 +25,10 @@ nanobind::list describe_bindings(const std::vector<Binding>& bindings);
 /// "constant".
 nanobind::list describe_inputs(const Graph& graph);
 nanobind::list describe_outputs(const Graph& graph);
+
+/// Of each user input the sizes where the symbols have these values, an int each, None for what is not known; for a number its
+/// value alone; None for a constant.
+nanobind::list input_sizes(const Graph& graph, const std::map<std::string, int64_t>& symbols);
 
 /// {"signature", "table", "values": [fields of ValueExplanation]}.
 nanobind::dict describe(const Explanation& explanation);

@@ -8,5 +8,6 @@ NB_MODULE(_tenure, m) {
   tenure::python::register_errors(m);
   tenure::python::register_engine(m);
   tenure::python::register_program(m);
+  tenure::python::register_trace(m);
   tenure::python::register_session(m);
 }

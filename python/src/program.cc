@@ -46,6 +46,13 @@ void register_program(nb::module_& m) {
           "outputs", [](const Program& program) { return describe_outputs(program.graph()); },
           nb::sig("def outputs(self) -> list[dict[str, object]]"), "Fields of tenure.structure.ValueSpec.")
       .def(
+          "input_sizes",
+          [](const Program& program, const std::map<std::string, int64_t>& symbols) {
+            return input_sizes(program.graph(), symbols);
+          },
+          nb::arg("symbols"), nb::sig("def input_sizes(self, symbols: dict[str, int]) -> list[list[int | None] | None]"),
+          "Of each input where the symbols have these values; of a number the value alone; None for a constant.")
+      .def(
           "graph_text", [](const Program& program) { return to_text(program.graph()); },
           "The graph in tenure/graph/text.h's form.");
 }

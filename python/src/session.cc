@@ -138,6 +138,8 @@ void register_session(nb::module_& m) {
       .def("state_dict", &state_dict, nb::sig("def state_dict(self) -> dict[str, torch.Tensor]"), "Copies, by buffer name.")
       .def("load_state_dict", &load_state_dict, nb::arg("state"),
            nb::sig("def load_state_dict(self, state: dict[str, torch.Tensor]) -> None"), "Raises Error; changes nothing then.")
+      .def("set_trace", &Session::set_trace, nb::arg("trace").none(), nb::call_guard<nb::gil_scoped_release>(),
+           "Runs that begin from now on are noted in it; None: no more.")
       .def_prop_rw("pre_allocated_outputs", &Session::pre_allocated_outputs, &Session::set_pre_allocated_outputs,
                    nb::call_guard<nb::gil_scoped_release>());
 }

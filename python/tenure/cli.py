@@ -1,4 +1,4 @@
-"""The command line: `tenure inspect model.pt2`."""
+"""The command line: `tenure inspect model.pt2`, `tenure trace model.pt2`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from rich.text import Text
 from .entry import load
 from .errors import Error
 from .program import Program
+from .runtime import trace as traced
+from .sample_inputs import sample_inputs
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -23,13 +25,17 @@ def tenure() -> None:
     """Tenure: an ownership-aware runtime for hybrid inference programs."""
 
 
+File = Annotated[Path, typer.Argument(help="A program that tenure or torch.export saved.", show_default=False)]
+Size = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=N", help="Take N for a size that the file leaves open: s77=8. Repeatable."),
+]
+
+
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A program that tenure or torch.export saved.", show_default=False)],
-    size: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=N", help="Take N for a size that the file leaves open: s77=8. Repeatable."),
-    ] = None,
+    file: File,
+    size: Size = None,
     as_json: Annotated[bool, typer.Option("--json", help="The explanation as JSON, and nothing else.")] = False,
 ) -> None:
     """Who owns each value of a program, where it lies, how long it lives and why; nothing is run."""
@@ -43,6 +49,35 @@ def inspect(
         rich.print(explanation)
     else:
         print(explanation)  # whole lines, for grep
+
+
+@app.command()
+def trace(
+    file: File,
+    size: Size = None,
+    runs: Annotated[int, typer.Option(min=1, help="How many runs are traced, after two that are not.")] = 10,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a timeline that ui.perfetto.dev and chrome://tracing show.", show_default=False)
+    ] = None,
+    device: Annotated[str | None, typer.Option(help='Where to run: "cuda".', show_default=False)] = None,
+) -> None:
+    """Runs a program on made-up inputs and tells where the time goes, node by node.
+
+    Floats are random numbers, integers zeros.
+    """
+    program = load(file, device=device)
+    inputs = sample_inputs(program, _sizes(size or []))
+    for _ in range(2):
+        program.run(inputs)
+    with traced(program) as noted:
+        for _ in range(runs):
+            program.run(inputs)
+    if out is not None:
+        noted.save(out)
+    if sys.stdout.isatty():
+        rich.print(noted)
+    else:
+        print(noted)
 
 
 def _sizes(given: list[str]) -> dict[str, int]:

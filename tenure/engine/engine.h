@@ -22,6 +22,12 @@
 
 namespace tenure {
 
+/// What a layer of an engine took in one run.
+struct LayerTime {
+  std::string name;  // the engine's own
+  int64_t nanoseconds = 0;
+};
+
 /// One engine in one frame: bindings and scratch. Not thread-safe; each frame has its own. Outlived by its CompiledEngine.
 class EngineContext {
  public:
@@ -36,6 +42,13 @@ class EngineContext {
 
   /// Runs on what is bound; every index has been bound. On CPU the outputs are written when it returns. Throws Error(kEngine).
   virtual void enqueue() = 0;
+
+  /// The same, and tells what each of the engine's layers took, in their order; nothing where the backend cannot tell. May wait for
+  /// the engine's work on a device, and cost more than a plain run: for traces.
+  virtual std::vector<LayerTime> enqueue_and_time() {
+    enqueue();
+    return {};
+  }
 
   /// An output whose sizes depend on data is not bound, but taken after each enqueue(), once: dense memory of its own that the
   /// engine asked PyTorch's allocator for while it ran, where the caller's MemoryScope saw to it. The context keeps nothing of it.

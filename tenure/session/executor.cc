@@ -80,7 +80,7 @@ void run_scalar(const Node& node, const PreparedCall& call, torch::jit::Stack& s
 }
 
 // All that it reads and writes is fixed, and bound to the context since it ran for this plan before.
-void run_bound_engine(const PreparedCall& call, uint64_t run, FrameContext& of_frame, const Registers& registers) {
+void run_bound_engine(const PreparedCall& call, uint64_t run, FrameContext& of_frame, const Registers& registers, RunTrace* trace) {
   if (of_frame.bound_by != run) {
     of_frame.bound_by = 0;
     for (size_t i = 0; i < call.arguments.size(); ++i) of_frame.context->bind_input(i, call.arguments[i].toTensor());
@@ -88,12 +88,12 @@ void run_bound_engine(const PreparedCall& call, uint64_t run, FrameContext& of_f
       of_frame.context->bind_output(static_cast<size_t>(result.position), registers[result.value.index].toTensor());
     of_frame.bound_by = run;
   }
-  of_frame.context->enqueue();
+  run_bound(*of_frame.context, trace);
 }
 
 // Fixed outputs are bound where consumers expect them; the others are requested, in the order in which they were observed.
 void run_engine(const Node& node, const ResolvedNode& resolved, const PreparedCall& call, FrameContext& of_frame,
-                torch::jit::Stack& stack, const Registers& registers) {
+                torch::jit::Stack& stack, const Registers& registers, RunTrace* trace) {
   EngineContext& context = *of_frame.context;
   of_frame.bound_by = 0;
   const std::vector<at::Tensor> inputs = engine_inputs(node, registers);
@@ -111,22 +111,22 @@ void run_engine(const Node& node, const ResolvedNode& resolved, const PreparedCa
     }
     context.bind_output(i, outputs[i]);
   }
-  context.enqueue();
+  run_bound(context, trace);
   take_outputs(*call.engine, context, outputs);
   write_aliased_inputs(node, *call.engine, inputs, registers, outputs);
   stack.assign(outputs.begin(), outputs.end());
 }
 
-void run_call(PreparedCall& call, const Node& node, const ResolvedNode& resolved, PreparedRun& run, EngineContexts& contexts,
+void run_call(PreparedCall& call, const Node& node, const ResolvedNode& resolved, PreparedRun& run, Frame& frame,
               ReplayScope& scope, torch::jit::Stack& stack) {
   switch (call.kind) {
     case NodeKind::kScalar: return run_scalar(node, call, stack, run.registers);
     case NodeKind::kOperator:
       return call.is_bound ? run_bound_operator(call, stack, run.registers, scope) : run_operator(call, stack, run.registers);
     case NodeKind::kEngine: {
-      FrameContext& context = context_of(resolved, static_cast<size_t>(call.node), contexts);
-      if (call.is_bound) return run_bound_engine(call, run.id, context, run.registers);
-      return run_engine(node, resolved, call, context, stack, run.registers);
+      FrameContext& context = context_of(resolved, static_cast<size_t>(call.node), frame.contexts);
+      if (call.is_bound) return run_bound_engine(call, run.id, context, run.registers, frame.trace);
+      return run_engine(node, resolved, call, context, stack, run.registers, frame.trace);
     }
   }
 }
@@ -215,9 +215,11 @@ size_t run_prepared(const Program& program, PreparedRun& run, Frame& frame, Repl
     const Node& node = program.graph().nodes[index];
     try {
       if (check != nullptr) check->before(call);
+      if (frame.trace != nullptr) frame.trace->begin_node(index);
       scope.enter(call);
-      run_call(call, node, program.nodes()[index], run, frame.contexts, scope, stack);
+      run_call(call, node, program.nodes()[index], run, frame, scope, stack);
       scope.leave();
+      if (frame.trace != nullptr) frame.trace->end_node();
       run.deviated = !call.is_bound && !take_results(node, call, stack, frame.arenas, run.registers);
     } catch (Error& error) {
       throw error.add_context(concat("node ", node.name, " (", node.target, ")"));

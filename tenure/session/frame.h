@@ -104,6 +104,7 @@ struct Frame {
   std::list<std::unique_ptr<PreparedRun>> prepared;  // most recently used first
   uint64_t plans_version = 0;                        // PlanCache::version() when `prepared` was last compared with it
   Signature signature;                               // of the run under way
+  RunTrace* trace = nullptr;                         // of the run under way, if it is traced
 
   /// Gives back the arenas and every cell that nobody holds; returns the bytes. The next runs take memory anew, from the same
   /// plans.

@@ -10,7 +10,8 @@
 namespace tenure {
 namespace {
 
-void interpret_engine(const Node& node, const ResolvedNode& resolved, FrameContext& of_frame, Registers& registers) {
+void interpret_engine(const Node& node, const ResolvedNode& resolved, FrameContext& of_frame, Registers& registers,
+                      RunTrace* trace) {
   const Engine& engine = *resolved.engine;
   EngineContext& context = *of_frame.context;
   of_frame.bound_by = 0;
@@ -26,7 +27,7 @@ void interpret_engine(const Node& node, const ResolvedNode& resolved, FrameConte
     outputs.push_back(aliased ? inputs[*aliased] : at::empty(engine.output_sizes(i, inputs), resolved.output_options[i]));
     context.bind_output(i, outputs.back());
   }
-  context.enqueue();
+  run_bound(context, trace);
   take_outputs(engine, context, outputs);
   write_aliased_inputs(node, engine, inputs, registers, outputs);
   for (size_t i = 0; i < node.outputs.size(); ++i) {
@@ -83,19 +84,26 @@ void write_aliased_inputs(const Node& node, const Engine& engine, const std::vec
   }
 }
 
-void interpret_node(const Program& program, size_t index, EngineContexts& contexts, Registers& registers) {
+void run_bound(EngineContext& context, RunTrace* trace) {
+  if (trace == nullptr || !trace->may_wait()) return context.enqueue();
+  trace->note_layers(context.enqueue_and_time());
+}
+
+void interpret_node(const Program& program, size_t index, EngineContexts& contexts, Registers& registers, RunTrace* trace) {
   const Node& node = program.graph().nodes[index];
   const ResolvedNode& resolved = program.nodes()[index];
+  if (trace != nullptr) trace->begin_node(index);
   with_context([&] { return concat("node ", node.name, " (", node.target, ")"); },
                [&] {
                  switch (node.kind) {
                    case NodeKind::kOperator: interpret(node, *resolved.call, registers); break;
                    case NodeKind::kScalar: interpret(node, resolved.scalar, registers); break;
                    case NodeKind::kEngine:
-                     interpret_engine(node, resolved, context_of(resolved, index, contexts), registers);
+                     interpret_engine(node, resolved, context_of(resolved, index, contexts), registers, trace);
                      break;
                  }
                });
+  if (trace != nullptr) trace->end_node();
 }
 
 }  // namespace tenure

@@ -10,6 +10,7 @@
 #include "tenure/engine/engine.h"
 #include "tenure/graph/operator.h"
 #include "tenure/session/program.h"
+#include "tenure/session/run_trace.h"
 
 namespace tenure {
 
@@ -31,8 +32,11 @@ using EngineContexts = std::vector<FrameContext>;
 /// That of engine node `node`.
 FrameContext& context_of(const ResolvedNode& resolved, size_t node, EngineContexts& contexts);
 
-/// Runs node `node` of the program: reads and writes `registers`. Throws Error with the context "node NAME".
-void interpret_node(const Program& program, size_t node, EngineContexts& contexts, Registers& registers);
+/// Runs node `node` of the program: reads and writes `registers`. `trace` may be null. Throws Error with the context "node NAME".
+void interpret_node(const Program& program, size_t node, EngineContexts& contexts, Registers& registers, RunTrace* trace);
+
+/// Runs what is bound; in a traced run the engine's layers are timed.
+void run_bound(EngineContext& context, RunTrace* trace);
 
 /// The call's tensors as engine inputs: dense copies are made of those that are not contiguous.
 std::vector<at::Tensor> engine_inputs(const Node& node, const Registers& registers);

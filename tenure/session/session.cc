@@ -54,6 +54,7 @@ class Session::Impl {
   Explanation explain() const;
   Stats stats() const;
   int64_t trim();
+  void set_trace(std::shared_ptr<Trace> trace);
 
   /// Calls body(State&) while no run is in flight.
   template <typename Body>
@@ -69,6 +70,9 @@ class Session::Impl {
   uint64_t ownership_version() const;
   void forget_plans_if_ownership_changed();
 
+  /// Calls go() and notes what it did; `how` names the run.
+  template <typename Go>
+  Values run_traced(Frame& frame, const char* how, const Go& go);
   Values run_plain(Frame& frame, const Values& inputs);
   Values run_observing(Frame& frame, const Values& inputs);
   Values run_replaying(Frame& frame, PreparedRun& prepared, const Values& inputs);
@@ -93,8 +97,11 @@ class Session::Impl {
   std::atomic<bool> pre_allocated_outputs_;
 
  private:
+  std::atomic<bool> is_traced_{false};
   mutable std::mutex mutex_;  // guards what follows
   std::shared_ptr<const Plan> last_plan_;
+  std::shared_ptr<Trace> trace_;
+  int64_t traced_runs_ = 0;
   Stats counters_;
 };
 
@@ -135,15 +142,51 @@ Session::Impl::Values Session::Impl::run(const Values& inputs) {
   // change what the file says.
   const at::AutoDispatchBelowADInplaceOrView below_autograd;
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  if (!pre_allocated_outputs_.load(std::memory_order_relaxed) || known.runs_plain || is_watched()) return run_plain(frame, inputs);
-  if (known.plan == nullptr) return run_observing(frame, inputs);
-  PreparedRun* prepared = find_prepared(frame, known.plan);
-  return prepared == nullptr ? run_plain(frame, inputs) : run_replaying(frame, *prepared, inputs);
+  const bool plans = pre_allocated_outputs_.load(std::memory_order_relaxed) && !known.runs_plain && !is_watched();
+  const bool observes = plans && known.plan == nullptr;
+  PreparedRun* const prepared = plans && !observes ? find_prepared(frame, known.plan) : nullptr;
+  const auto go = [&] {
+    if (observes) return run_observing(frame, inputs);
+    return prepared != nullptr ? run_replaying(frame, *prepared, inputs) : run_plain(frame, inputs);
+  };
+  if (!is_traced_.load(std::memory_order_relaxed)) [[likely]]
+    return go();
+  return run_traced(frame, observes ? "observing run" : prepared != nullptr ? "replay" : "plain run", go);
+}
+
+template <typename Go>
+Session::Impl::Values Session::Impl::run_traced(Frame& frame, const char* how, const Go& go) {
+  std::shared_ptr<Trace> trace;
+  int64_t run = 0;
+  {
+    std::lock_guard lock(mutex_);
+    trace = trace_;
+    run = ++traced_runs_;
+  }
+  if (trace == nullptr) return go();
+  RunTrace noted(std::move(trace), *program_, how, run);
+  struct Noting {
+    Frame& frame;
+    ~Noting() { frame.trace = nullptr; }
+  } const noting{frame};
+  frame.trace = &noted;
+  Values results = go();
+  const Stats after = stats();
+  noted.finish({{.name = "standing bytes", .value = after.standing_bytes},
+                {.name = "leased bytes", .value = after.leased_bytes},
+                {.name = "allocations", .value = after.last_run_allocations}});
+  return results;
+}
+
+void Session::Impl::set_trace(std::shared_ptr<Trace> trace) {
+  std::lock_guard lock(mutex_);
+  trace_ = std::move(trace);
+  is_traced_ = trace_ != nullptr;
 }
 
 void Session::Impl::interpret(size_t first, Frame& frame, Registers& registers) {
   for (size_t i = first; i < release_.after.size(); ++i) {
-    interpret_node(*program_, i, frame.contexts, registers);
+    interpret_node(*program_, i, frame.contexts, registers, frame.trace);
     for (ValueId value : release_.after[i]) registers[value.index] = c10::IValue();
   }
 }
@@ -170,7 +213,7 @@ Session::Impl::Values Session::Impl::run_observing(Frame& frame, const Values& i
     const MemoryScopeGuard watch(&observer);
     for (size_t i = 0; i < release_.after.size(); ++i) {
       observer.enter_node(static_cast<int>(i), registers);
-      interpret_node(*program_, i, frame.contexts, registers);
+      interpret_node(*program_, i, frame.contexts, registers, frame.trace);
       observer.leave_node(registers);
       for (ValueId value : release_.after[i]) registers[value.index] = c10::IValue();
     }
@@ -350,6 +393,7 @@ void Session::load_state_dict(const std::map<std::string, at::Tensor>& values) {
   impl_->with_state([&](State& state) { state.load(values); });
 }
 void Session::set_pre_allocated_outputs(bool enabled) { impl_->pre_allocated_outputs_ = enabled; }
+void Session::set_trace(std::shared_ptr<Trace> trace) { impl_->set_trace(std::move(trace)); }
 bool Session::pre_allocated_outputs() const { return impl_->pre_allocated_outputs_; }
 const Program& Session::program() const { return *impl_->program_; }
 

@@ -16,6 +16,7 @@
 
 #include "tenure/session/explain.h"
 #include "tenure/session/program.h"
+#include "tenure/trace/trace.h"
 
 namespace tenure {
 
@@ -101,6 +102,11 @@ class Session {
   /// See SessionOptions::pre_allocated_outputs. Takes effect with the next run. Thread-safe.
   void set_pre_allocated_outputs(bool enabled);
   bool pre_allocated_outputs() const;
+
+  /// Runs that begin from now on note in `trace` what they do and when; nullptr: no more. A run that throws is not noted. On a
+  /// device the nodes are timed by events, and each run waits for its work; engines tell their layers where they can. For finding
+  /// out where time goes, not for steady use. Thread-safe.
+  void set_trace(std::shared_ptr<Trace> trace);
 
   const Program& program() const;
 

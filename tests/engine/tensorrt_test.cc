@@ -99,6 +99,28 @@ TEST_F(TensorRtEngine, AnErrorOfEachCallNamesTheEngineAndGivesTheLogAndTheNextRu
   }
 }
 
+TEST_F(TensorRtEngine, LayersAreTimedOnlyInTheRunThatAsksForIt) {
+  const auto engine = load(spec_of("relu"));
+  const auto context = engine->make_context();
+  const Tensors inputs = aligned(part("relu").make_inputs(0)), outputs = empty_outputs(*engine, inputs);
+  run(*context, inputs, outputs);
+  trt::forget_calls();
+  const std::vector<LayerTime> times = context->enqueue_and_time();
+  ASSERT_EQ(times.size(), 2u);
+  EXPECT_EQ(times[0].name, "first layer");
+  EXPECT_EQ(times[1].nanoseconds, 500'000);
+  const auto told = trt::calls("setProfiler");
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_NE(told[0].address, nullptr);
+  EXPECT_EQ(told[1].address, nullptr) << "the profiler is gone";
+  expect_answer("relu", inputs, outputs);
+  trt::forget_calls();
+  trt::fail_next("enqueueV3");
+  EXPECT_EQ(error_of([&] { context->enqueue_and_time(); }).code(), ErrorCode::kEngine);
+  run(*context, inputs, outputs);
+  expect_answer("relu", inputs, outputs);
+}
+
 TEST_F(TensorRtEngine, AnEngineForAnotherGpuIsRefusedWithTensorRtsOwnWordsAndTheGpusName) {
   const Error error = error_of([&] { load(spec_of("relu"), {.other_compute_capability = "8.6"}); });
   EXPECT_EQ(error.code(), ErrorCode::kEngine);

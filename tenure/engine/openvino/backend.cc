@@ -137,6 +137,7 @@ class OpenVinoBackend final : public Backend {
 Compiled::Compiled(ov::CompiledModel model, const EngineSpec& spec)
     : model_(std::move(model)),
       name_(spec.name),
+      is_timed_(model_.get_property(ov::enable_profiling)),
       inputs_(make_ports(model_.inputs(), make_guards(spec, BindingRole::kInput), spec, "inputs")),
       outputs_(make_ports(model_.outputs(), make_guards(spec, BindingRole::kOutput), spec, "outputs")) {
   find_unchanged_inputs(model_, outputs_);
@@ -144,7 +145,7 @@ Compiled::Compiled(ov::CompiledModel model, const EngineSpec& spec)
 
 std::unique_ptr<EngineContext> Compiled::make_context() {
   return guarded([&] { return concat("make a context of engine \"", name_, "\""); },
-                 [&] { return std::make_unique<Context>(model_.create_infer_request(), name_, inputs_, outputs_); });
+                 [&] { return std::make_unique<Context>(model_.create_infer_request(), name_, is_timed_, inputs_, outputs_); });
 }
 
 }  // namespace openvino

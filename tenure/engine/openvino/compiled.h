@@ -34,6 +34,7 @@ class Compiled final : public CompiledEngine {
  private:
   ov::CompiledModel model_;
   std::string name_;
+  bool is_timed_;  // compiled with PERF_COUNT
   std::vector<Port> inputs_;
   std::vector<Port> outputs_;
 };
@@ -41,11 +42,14 @@ class Compiled final : public CompiledEngine {
 /// An infer request with what is bound to it. Refers to the ports of its Compiled, which outlives it.
 class Context final : public EngineContext {
  public:
-  Context(ov::InferRequest request, const std::string& name, const std::vector<Port>& inputs, const std::vector<Port>& outputs);
+  Context(ov::InferRequest request, const std::string& name, bool is_timed, const std::vector<Port>& inputs,
+          const std::vector<Port>& outputs);
 
   void bind_input(size_t index, const at::Tensor& tensor) override;
   void bind_output(size_t index, const at::Tensor& tensor) override;
   void enqueue() override;
+  /// Of engines that were compiled with the option PERF_COUNT.
+  std::vector<LayerTime> enqueue_and_time() override;
 
  private:
   struct Bound {
@@ -58,11 +62,13 @@ class Context final : public EngineContext {
 
   void remember(Bound& bound, const Port& port, const at::Tensor& tensor, const void* data);
   void check_all_bound() const;
+  bool has_work() const;
   void infer();
   void copy_unchanged_inputs();
 
   ov::InferRequest request_;
   const std::string& name_;
+  const bool is_timed_;
   const std::vector<Port>& input_ports_;
   const std::vector<Port>& output_ports_;
   std::vector<Bound> inputs_;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -24,10 +25,11 @@ const void* address(const at::Tensor& tensor, const Port& port) {
 
 }  // namespace
 
-Context::Context(ov::InferRequest request, const std::string& name, const std::vector<Port>& inputs,
+Context::Context(ov::InferRequest request, const std::string& name, bool is_timed, const std::vector<Port>& inputs,
                  const std::vector<Port>& outputs)
     : request_(std::move(request)),
       name_(name),
+      is_timed_(is_timed),
       input_ports_(inputs),
       output_ports_(outputs),
       inputs_(inputs.size()),
@@ -77,14 +79,30 @@ void Context::check_all_bound() const {
   find_unbound(outputs_, output_ports_);
 }
 
+bool Context::has_work() const {
+  for (size_t index = 0; index < outputs_.size(); ++index)
+    if (!output_ports_[index].copy_of_input && outputs_[index].tensor.get_size() > 0) return true;
+  return false;
+}
+
 void Context::enqueue() {
   check_all_bound();
-  bool has_work = false;
-  for (size_t index = 0; index < outputs_.size(); ++index) {
-    has_work |= !output_ports_[index].copy_of_input && outputs_[index].tensor.get_size() > 0;
-  }
-  if (has_work) infer();
+  if (has_work()) infer();
   copy_unchanged_inputs();
+}
+
+std::vector<LayerTime> Context::enqueue_and_time() {
+  enqueue();
+  std::vector<LayerTime> times;
+  if (!is_timed_ || !has_work()) return times;
+  guarded([&] { return concat("tell the times of engine \"", name_, "\""); },
+          [&] {
+            for (const ov::ProfilingInfo& layer : request_.get_profiling_info()) {
+              if (layer.status != ov::ProfilingInfo::Status::EXECUTED) continue;
+              times.push_back({layer.node_name, std::chrono::nanoseconds(layer.real_time).count()});
+            }
+          });
+  return times;
 }
 
 void Context::infer() {

@@ -82,6 +82,7 @@ class Context final : public EngineContext {
   void bind_input(size_t index, const at::Tensor& tensor) override { bind(inputs_, engine_.inputs(), index, tensor); }
   void bind_output(size_t index, const at::Tensor& tensor) override { bind(outputs_, engine_.outputs(), index, tensor); }
   void enqueue() override;
+  std::vector<LayerTime> enqueue_and_time() override;
   at::Tensor take_output(size_t index) override;
 
  private:

@@ -9,6 +9,16 @@
 namespace tenure::tensorrt {
 namespace {
 
+class LayerTimes final : public nvinfer1::IProfiler {
+ public:
+  std::vector<LayerTime> times;
+
+ private:
+  void reportLayerTime(const char* name, float milliseconds) noexcept override {
+    times.push_back({name, static_cast<int64_t>(static_cast<double>(milliseconds) * 1e6)});
+  }
+};
+
 // "The pointer must have at least 256-byte alignment" (NvInferRuntime.h, setTensorAddress).
 bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 256 == 0; }
 
@@ -189,6 +199,21 @@ void Context::enqueue() {
     forget_active();
     throw;
   }
+}
+
+// With a profiler TensorRT waits for the layers and tells each one's time before it returns.
+std::vector<LayerTime> Context::enqueue_and_time() {
+  if (!is_told_ || host_values_changed()) tell();
+  LayerTimes profiler;
+  struct Removal {
+    const Context& context;
+    ~Removal() {
+      if (context.active_ != nullptr) context.active_->context->setProfiler(nullptr);
+    }
+  } const removal{*this};
+  active_->context->setProfiler(&profiler);
+  enqueue();
+  return std::move(profiler.times);
 }
 
 // The scratch memory is asked for in each run, and so planned; of a plan its address is the same in each.

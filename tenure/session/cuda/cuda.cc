@@ -5,6 +5,7 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <mutex>
 
@@ -104,5 +105,8 @@ bool is_capturing(c10::Stream stream) {
   return cudaStreamIsCapturing(c10::cuda::CUDAStream(stream).stream(), &status) == cudaSuccess &&
          status != cudaStreamCaptureStatusNone;
 }
+
+void push_range(const char* name) { nvtxRangePushA(name); }
+void pop_range() { nvtxRangePop(); }
 
 }  // namespace tenure::cuda

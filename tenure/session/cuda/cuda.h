@@ -13,4 +13,8 @@ void install_allocator();
 /// Whether a CUDA graph is being captured from that stream.
 bool is_capturing(c10::Stream stream);
 
+/// A range of the calling thread in NVIDIA's profilers (NVTX); nothing without one. Ranges nest.
+void push_range(const char* name);
+void pop_range();
+
 }  // namespace tenure::cuda

@@ -167,6 +167,11 @@ void ContextDouble::setDeviceMemoryV2(void* memory, int64_t size) noexcept {
     log_error(loaded_->logger, "IExecutionContext::setDeviceMemoryV2", "the context manages its memory itself");
 }
 
+void ContextDouble::setProfiler(nvinfer1::IProfiler* profiler) noexcept {
+  must_fail(loaded_->logger, {.name = "setProfiler", .address = profiler, .object = this});
+  profiler_ = profiler;
+}
+
 void ContextDouble::check_bound(size_t index) const {
   const Port& port = ports()[index];
   const Bound& bound = bound_[index];
@@ -201,6 +206,8 @@ bool ContextDouble::enqueueV3(cudaStream_t stream) noexcept {
   return guarded(loaded_->logger, "IExecutionContext::enqueueV3", false, [&] {
     for (size_t index = 0; index < ports().size(); ++index) check_bound(index);
     run(stream);
+    if (profiler_ != nullptr)
+      for (const auto& [layer, milliseconds] : kLayers) profiler_->reportLayerTime(layer, milliseconds);
     return true;
   });
 }

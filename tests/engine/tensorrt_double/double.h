@@ -4,11 +4,13 @@
 // It takes the place of TensorRT's library: link it, and nvinfer1::createInferRuntime makes one. All of this is thread-safe.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tenure::testing::trt {
@@ -36,6 +38,9 @@ void forget_calls();
 
 /// The next call of the method does nothing, logs an error and returns what its kind returns then: false, nullptr, 0, -1.
 void fail_next(const std::string& method);
+
+/// The layers of every engine, with the milliseconds that a context tells its IProfiler of each in every run.
+inline constexpr std::array<std::pair<const char*, float>, 2> kLayers{{{"first layer", 0.25f}, {"second layer", 0.5f}}};
 
 /// Objects that were made and not deleted.
 struct LiveObjects {

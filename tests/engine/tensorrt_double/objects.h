@@ -139,6 +139,7 @@ class ContextDouble final : public PartialContext {
   int32_t inferShapes(int32_t max_names, Name* names) noexcept override;
   size_t updateDeviceMemorySizeForShapes() noexcept override;
   void setDeviceMemoryV2(void* memory, int64_t size) noexcept override;
+  void setProfiler(nvinfer1::IProfiler* profiler) noexcept override;
   bool enqueueV3(cudaStream_t stream) noexcept override;
 
  private:
@@ -171,6 +172,7 @@ class ContextDouble final : public PartialContext {
   size_t profile_ = 0;
   std::vector<Bound> bound_;  // by port
   Memory memory_;             // the user's
+  nvinfer1::IProfiler* profiler_ = nullptr;
   std::vector<char> own_memory_;
   const Alive alive_{&LiveObjects::contexts};
 };

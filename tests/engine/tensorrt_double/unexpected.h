@@ -98,7 +98,6 @@ class PartialContext : public ContextOfSomeVersions {
   IExecutionContext* getPImpl() noexcept final { return this; }
   void setDebugSync(bool) noexcept final { note_unexpected("setDebugSync"); }
   bool getDebugSync() const noexcept final { return unexpected("getDebugSync", false); }
-  void setProfiler(nvinfer1::IProfiler*) noexcept final { note_unexpected("setProfiler"); }
   nvinfer1::IProfiler* getProfiler() const noexcept final { return unexpected<nvinfer1::IProfiler*>("getProfiler", nullptr); }
   void setName(Name) noexcept final { note_unexpected("setName"); }
   Name getName() const noexcept final { return unexpected<Name>("getName", nullptr); }
