@@ -6,15 +6,27 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
+#include <map>
+#include <string>
+
 #include "describe.h"
 #include "register.h"
 #include "tenure/base/error.h"
+#include "tenure/engine/registry.h"
 
 namespace nb = nanobind;
 
 namespace tenure::python {
 
 void register_engine(nb::module_& m) {
+  m.def(
+      "backend_runtimes",
+      [] {
+        std::map<std::string, std::string> runtimes;
+        for (const std::string& name : backend_names()) runtimes[name] = find_backend(name).runtime();
+        return runtimes;
+      },
+      "Of each backend of this build the runtime behind it, with its version; empty where that is Tenure itself.");
   nb::class_<Engine>(m, "Engine", "A compiled engine of a program; all sessions of the program share it. Thread-safe.")
       .def_prop_ro("name", [](const Engine& engine) { return engine.spec().name; })
       .def_prop_ro("backend", [](const Engine& engine) { return engine.spec().backend; })

@@ -38,7 +38,7 @@ class EngineArtifact:
 class PartReport:
     """What became of one part that a backend could take: `engine` is its name, or None, and then `reason` says why not."""
 
-    backend: str
+    backend: str  # of several ways to one, the way: "tensorrt-onnx"
     operators: Sequence[str]  # names of the compute operators in it, in order
     engine: str | None = None
     reason: str | None = None
@@ -126,12 +126,13 @@ def _options_for(backend: Backend, backends: Sequence[Backend], options: Mapping
     if not isinstance(options or {}, Mapping):
         raise Error("invalid argument", f"options is {options!r}; it is a dict")
     nested = {name: value for name, value in (options or {}).items() if isinstance(value, Mapping)}
-    if unknown := sorted(set(nested) - {one.name for one in backends}):
+    if unknown := sorted(set(nested) - {name for one in backends for name in (one.name, one.way)}):
         raise Error("invalid argument", f"options are given for {', '.join(unknown)}, which is not among the backends chosen")
     flat = {name: str(value) for name, value in (options or {}).items() if name not in nested}
     if flat and len(backends) > 1:
         raise Error("invalid argument", 'with several backends, options are given by backend: {"openvino": {"NUM_STREAMS": "1"}}')
-    return flat | {name: str(value) for name, value in nested.get(backend.name, {}).items()}
+    own = {**nested.get(backend.name, {}), **nested.get(backend.way, {})}
+    return flat | {name: str(value) for name, value in own.items()}
 
 
 def _names(node: Node) -> tuple[str, ...]:
@@ -149,20 +150,20 @@ class _Lowering:
 
     def compile_parts_with(self, backend: Backend, options: Mapping[str, str]) -> None:
         found = self.partition_for(backend)
-        self.refused[backend.name] = found.refused
+        self.refused[backend.way] = found.refused
         self.parts += [
-            PartReport(backend.name, _computing(rejection.nodes), reason=rejection.reason) for rejection in found.rejections
+            PartReport(backend.way, _computing(rejection.nodes), reason=rejection.reason) for rejection in found.rejections
         ]
         compiled: list[tuple[Part, EngineSpec]] = []
         for done, part in enumerate(found.parts):
-            self.tell(f"compile {backend.name}", done, len(found.parts))
+            self.tell(f"compile {backend.way}", done, len(found.parts))
             outcome = self.compile_part(backend, options, part)
             if isinstance(outcome, EngineArtifact):
                 compiled.append((part, outcome.spec))
                 self.engines.append(outcome)
-                self.parts.append(PartReport(backend.name, _computing(part.nodes), engine=outcome.spec.name))
+                self.parts.append(PartReport(backend.way, _computing(part.nodes), engine=outcome.spec.name))
             else:
-                self.parts.append(PartReport(backend.name, _computing(part.nodes), reason=outcome))
+                self.parts.append(PartReport(backend.way, _computing(part.nodes), reason=outcome))
         replace_by_engines(self.program.graph, compiled, found.in_order)
 
     def finished(self) -> ExportedProgram:

@@ -50,6 +50,7 @@ def compile(
       torch_executed_ops: operators that stay PyTorch operators: "aten.sin", "aten.sin.default", torch.ops.aten.sin.
       min_block_size: the fewest operators, views not counted, that are worth an engine.
       options: the backend's own, text to text; with several backends a mapping for each: {"openvino": {"NUM_STREAMS": "1"}}.
+        What is given for "tensorrt" goes to both ways to it; "tensorrt-converters" and "tensorrt-onnx" name one.
       custom_op_libraries: shared libraries or Python packages that register custom operators, added to those found by themselves.
       session_options: how the program runs; see tenure.program.SessionOptions.
       progress: show a progress bar on stderr; by default only where that is a terminal.

@@ -68,6 +68,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
+  /// The runtime behind it as its users know it, with the version that is loaded: "TensorRT-RTX 1.4.0". Empty: Tenure's own.
+  virtual std::string runtime() const { return {}; }
   /// What its engines run on, wherever the model was exported; nothing: where it was exported.
   virtual std::optional<c10::DeviceType> device_type() const { return std::nullopt; }
   /// Imports a blob (not compiled again) for the current device of that type. Beside `program_file`, the file that the blob is

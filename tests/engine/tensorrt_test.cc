@@ -1,4 +1,5 @@
 // What TensorRT is told, and when: the engine against a double of TensorRT's runtime that computes on the CPU.
+#include <NvInferVersion.h>
 #include <gmock/gmock.h>
 
 #include "tests/engine/tensorrt_fixture.h"
@@ -97,6 +98,11 @@ TEST_F(TensorRtEngine, AnErrorOfEachCallNamesTheEngineAndGivesTheLogAndTheNextRu
     expect_run(*engine, *context, 3);
     expect_run(*engine, *context, 6);
   }
+}
+
+TEST_F(TensorRtEngine, TheBackendTellsTheProductAndTheVersionOfTheLibrary) {
+  EXPECT_THAT(make_tensorrt_backend()->runtime(),
+              ::testing::MatchesRegex(concat("TensorRT(-RTX)? ", NV_TENSORRT_MAJOR, "\\.", NV_TENSORRT_MINOR, "\\.[0-9]+")));
 }
 
 TEST_F(TensorRtEngine, LayersAreTimedOnlyInTheRunThatAsksForIt) {

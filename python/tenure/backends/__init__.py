@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 
@@ -26,10 +27,18 @@ def _null() -> Backend:
 
 
 def _tensorrt() -> Backend:
-    """Through Torch-TensorRT's converters where it and a GPU are, else through ONNX."""
-    if torch.cuda.is_available() and find_spec("torch_tensorrt"):
+    """Through Torch-TensorRT's converters where it and a GPU are, else through ONNX. Warns if it is there and cannot be used."""
+    if not torch.cuda.is_available() or not find_spec("torch_tensorrt"):
+        return _onnx_tensorrt()
+    try:
         return _torch_tensorrt()
-    return _onnx_tensorrt()
+    except Error as unusable:
+        try:
+            other = _onnx_tensorrt()
+        except Error as also:
+            raise Error("unsupported", f"{unusable}; nor can it compile through ONNX: {also}") from also
+        warnings.warn(f'backend="tensorrt" compiles through ONNX, since Torch-TensorRT cannot be used: {unusable}', stacklevel=2)
+        return other
 
 
 def _torch_tensorrt() -> Backend:

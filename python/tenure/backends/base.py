@@ -12,10 +12,16 @@ from torch.fx import Node
 class Backend(ABC):
     """Compiles parts to engines of one kind. One object may be used by one thread at a time.
 
-    `name` is what the saved file calls the backend, and what the C++ registry must know to run the file.
+    `name` is what the saved file calls the backend, and what the C++ registry must know to run the file. Where several ways lead
+    to engines of one name, `way` tells them apart for options and reports.
     """
 
     name: str
+
+    @property
+    def way(self) -> str:
+        """What the caller's options and the report call it."""
+        return self.name
 
     @abstractmethod
     def why_not(self, node: Node) -> str | None:

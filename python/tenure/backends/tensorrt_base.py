@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from .. import _tenure
 from ..errors import Error
 from ..node_facts import is_getitem, tensors_of
 from .base import Backend
@@ -61,6 +63,26 @@ class TensorRTBackend(Backend):
             if name != "runtime_cache" and not value.isdecimal():
                 raise Error("invalid argument", f"the option {name} is {value!r}; it is a number")
         return {**_DEFAULTS, **options}
+
+
+def check_builds_for_this(package: ModuleType) -> None:
+    """`package`, which builds engines, is that of the TensorRT which this build of Tenure runs them with, if it runs any.
+
+    TensorRT and TensorRT-RTX do not read each other's engines, nor as a rule those of another version.
+    """
+    runs = _tenure.backend_runtimes().get("tensorrt")
+    builds = f"{'TensorRT-RTX' if 'rtx' in package.__name__ else 'TensorRT'} {package.__version__}"
+    if runs is not None and _release(runs) != _release(builds):
+        raise Error(
+            "unsupported",
+            f"{package.__name__} builds engines of {builds}, and this Tenure runs those of {runs}: install the package of that "
+            "version, or build Tenure with TENSORRT_ROOT naming the other",
+        )
+
+
+def _release(product: str) -> list[str]:
+    """["TensorRT-RTX", "1", "4"] of "TensorRT-RTX 1.4.0.76"."""
+    return product.replace(" ", ".").split(".")[:3]
 
 
 def inputs_of(part: ExportedProgram) -> list[Node]:

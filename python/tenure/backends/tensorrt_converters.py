@@ -20,7 +20,7 @@ from torch_tensorrt.dynamo.lowering import get_decompositions
 from ..prepare import as_exported
 from ..rewrite import relax_views
 from .expansions import call_key, expanded
-from .tensorrt_base import TensorRTBackend, check_ports, inputs_of, outputs_of, size_ranges
+from .tensorrt_base import TensorRTBackend, check_builds_for_this, check_ports, inputs_of, outputs_of, size_ranges
 
 import tensorrt as trt  # isort: skip  # which of TensorRT and TensorRT-RTX it is, Torch-TensorRT has decided
 
@@ -32,7 +32,10 @@ class TorchTensorRTBackend(TensorRTBackend):
     """Takes what Torch-TensorRT has converters for, by itself or after its decompositions, in float32, float16, bfloat16, bool,
     int32 and int64. Weights may lie on any device. A size may be 1 or more: Torch-TensorRT builds no engine for empty inputs."""
 
+    way = "tensorrt-converters"
+
     def __init__(self):
+        check_builds_for_this(trt)
         self._settings = CompilationSettings(**_TYPED)
         self._table = get_decompositions(decompose_attention=True)
         self._reasons: dict[Hashable, str | None] = {}

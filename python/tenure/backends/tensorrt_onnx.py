@@ -17,7 +17,7 @@ from torch.fx import Node
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from ..node_facts import tensors_of
-from .tensorrt_base import TensorRTBackend, check_ports, inputs_of, outputs_of, size_ranges
+from .tensorrt_base import TensorRTBackend, check_builds_for_this, check_ports, inputs_of, outputs_of, size_ranges
 
 try:
     import tensorrt_rtx as trt
@@ -48,7 +48,10 @@ _SCATTER = {"scatter", "scatter_add", "scatter_reduce"}
 class OnnxTensorRTBackend(TensorRTBackend):
     """Takes what torch.onnx can translate, on whichever device."""
 
+    way = "tensorrt-onnx"
+
     def __init__(self):
+        check_builds_for_this(trt)
         self._registry = ONNXRegistry.from_torchlib()
         self._log = _Log()
 

@@ -112,6 +112,7 @@ void find_unchanged_inputs(const ov::CompiledModel& model, std::vector<Port>& ou
 class OpenVinoBackend final : public Backend {
  public:
   std::string_view name() const override { return "openvino"; }
+  std::string runtime() const override { return concat("OpenVINO ", ov::get_openvino_version().buildNumber); }
   std::optional<c10::DeviceType> device_type() const override { return c10::kCPU; }
 
   std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob, const std::filesystem::path&) override {

@@ -24,7 +24,7 @@ void check_options(const EngineSpec& spec) {
 }
 
 /// One for the process, made when first needed: TensorRT takes seconds for that.
-nvinfer1::IRuntime& runtime() {
+nvinfer1::IRuntime& the_runtime() {
   static std::mutex mutex;
   static nvinfer1::IRuntime* made = nullptr;
   const std::lock_guard lock(mutex);
@@ -51,23 +51,28 @@ void set_weight_streaming_budget(nvinfer1::ICudaEngine& engine, const EngineSpec
 class TensorRtBackend final : public Backend {
  public:
   std::string_view name() const override { return "tensorrt"; }
+  std::string runtime() const override {
+    const int32_t version = getInferLibVersion();  // of the library: 10'000 of the major number, 100 of the minor one
+    return concat(kProduct, " ", version / 10'000, ".", version / 100 % 100, ".", version % 100);
+  }
   std::optional<c10::DeviceType> device_type() const override { return tensorrt::device_type(); }
 
   std::unique_ptr<CompiledEngine> load(const EngineSpec& spec, std::span<const char> blob,
                                        const std::filesystem::path& program_file) override {
     check_options(spec);
-    return with_context([&] { return concat("engine \"", spec.name, "\""); },
-                        [&] {
-                          const c10::Device device = current_device();
-                          the_log().take();  // of earlier calls
-                          std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime().deserializeCudaEngine(blob.data(), blob.size()));
-                          check_call(engine != nullptr, [&] {
-                            return concat("load it on ", describe(device),
-                                          " (its blob is damaged, from another version or for another GPU: compile it again)");
-                          });
-                          set_weight_streaming_budget(*engine, spec);
-                          return std::make_unique<Compiled>(std::move(engine), spec, device, program_file);
-                        });
+    return with_context(
+        [&] { return concat("engine \"", spec.name, "\""); },
+        [&] {
+          const c10::Device device = current_device();
+          the_log().take();  // of earlier calls
+          std::unique_ptr<nvinfer1::ICudaEngine> engine(the_runtime().deserializeCudaEngine(blob.data(), blob.size()));
+          check_call(engine != nullptr, [&] {
+            return concat("load it on ", describe(device),
+                          " (its blob is damaged, from another version or for another GPU: compile it again)");
+          });
+          set_weight_streaming_budget(*engine, spec);
+          return std::make_unique<Compiled>(std::move(engine), spec, device, program_file);
+        });
   }
 };
 

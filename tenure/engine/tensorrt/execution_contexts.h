@@ -11,6 +11,9 @@
 
 namespace tenure::tensorrt {
 
+/// "TensorRT" or "TensorRT-RTX".
+extern const char* const kProduct;
+
 /// Makes execution contexts of one engine, whose scratch memory we give them. Used by one thread at a time.
 class ExecutionContexts {
  public:

@@ -3,6 +3,9 @@
 #include "tenure/engine/tensorrt/execution_contexts.h"
 
 namespace tenure::tensorrt {
+
+const char* const kProduct = "TensorRT";
+
 namespace {
 
 class PlainContexts final : public ExecutionContexts {

@@ -8,6 +8,9 @@
 #include "tenure/engine/tensorrt/log.h"
 
 namespace tenure::tensorrt {
+
+const char* const kProduct = "TensorRT-RTX";
+
 namespace {
 
 namespace fs = std::filesystem;

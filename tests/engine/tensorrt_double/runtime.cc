@@ -52,6 +52,8 @@ nvinfer1::ICudaEngine* RuntimeDouble::deserializeCudaEngine(const void* blob, si
 
 }  // namespace tenure::testing::trt
 
+extern "C" int32_t getInferLibVersion() noexcept { return NV_TENSORRT_VERSION; }
+
 extern "C" void* createInferRuntime_INTERNAL(void* logger, int32_t version) noexcept {
   using namespace tenure::testing::trt;
   auto& the_logger = *static_cast<nvinfer1::ILogger*>(logger);
