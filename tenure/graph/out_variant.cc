@@ -46,10 +46,12 @@ bool writes_what_returns(const c10::FunctionSchema& out, const c10::FunctionSche
 
 }  // namespace
 
-std::optional<c10::OperatorHandle> find_out_variant(const c10::OperatorHandle& op, c10::DispatchKey backend) {
+std::optional<OutVariant> find_out_variant(const c10::OperatorHandle& op, c10::DispatchKey backend) {
   if (op.hasTag(at::Tag::dynamic_output_shape)) return std::nullopt;
+  if (op.operator_name().name == "aten::relu")  // ATen/native/Activation.cpp: clamp_min(self, 0), which has a kernel for out=
+    return OutVariant{c10::Dispatcher::singleton().findSchemaOrThrow("aten::clamp_min", "out"), {int64_t{0}}};
   for (const c10::OperatorHandle& out : out_overloads(op.operator_name().name))
-    if (writes_what_returns(out.schema(), op.schema()) && out.hasKernelForDispatchKey(backend)) return out;
+    if (writes_what_returns(out.schema(), op.schema()) && out.hasKernelForDispatchKey(backend)) return OutVariant{out, {}};
   return std::nullopt;
 }
 

@@ -212,8 +212,9 @@ class Preparation {
       for (c10::IValue& argument : call.arguments)
         if (is_wrapped_number(argument)) argument = as_float32(argument);
     }
+    call.arguments.insert(call.arguments.end(), out->more.begin(), out->more.end());
     for (const PreparedResult& result : call.results) call.arguments.push_back(run_->registers[result.value.index]);
-    call.op = out;
+    call.op = out->op;
     call.is_bound = true;
     give_results(call);
   }

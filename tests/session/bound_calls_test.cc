@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <torch/library.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,11 @@ namespace tenure {
 namespace {
 
 using namespace tenure::testing;
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // An operator of PyTorch's, so to speak, whose variant wants scratch memory that the operator itself does not.
 at::Tensor strays(const at::Tensor& x) { return x.clone(); }
@@ -118,6 +121,22 @@ graph(%x: f32[64], %h: f16[64], %d: f64[64], %n: i64[64]):
   const at::Tensor n = at::arange(64);
   const at::Tensor b = at::div(at::add(x, 0.1, 3), 0.3), j = at::div(n, 3) + h * 0.1;
   expect_answers(session, {x, h, d, n}, {(d - 0.1) * b + j + n * 0.7}, 4);
+}
+
+TEST(BoundCall, ReluWritesWhereItsResultLiesTheBitsOfRelu) {
+  Session session(make_program(R"(
+graph(%x: f32[67], %n: i64[67]):
+  %a: f32[67] = aten::relu(self=%x)
+  %b: i64[67] = aten::relu(self=%n)
+  %c: f32[67] = aten::neg(self=%a)
+  %d: i64[67] = aten::neg(self=%b)
+  return (%c, %d)
+)"));
+  at::Tensor x = at::randn({67});
+  x[0] = -0.0f, x[1] = std::nanf(""), x[2] = -INFINITY, x[3] = INFINITY, x[66] = -0.0f;
+  const at::Tensor n = at::arange(67) - 30;
+  expect_answers(session, {x, n}, {-at::relu(x), -at::relu(n)}, 4);
+  EXPECT_THAT(operators_of(session, {x, n}), AllOf(Contains("aten::clamp_min.out").Times(2), Not(Contains("aten::relu"))));
 }
 
 TEST(BoundCall, OfSeveralResultsAllAreWritten) {
