@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from function_module import Function
@@ -136,3 +138,27 @@ def test_state_lives_on_the_device_and_is_written_where_it_lies(backend):
         assert torch.equal(program(x * step, position), model(x * step, position))
     assert torch.equal(program.state_dict()["cache"], model.cache)
     assert program.state_dict()["cache"].device.type == "cuda"
+
+
+@torch.no_grad()
+def test_a_trace_has_the_devices_time_of_each_node_beside_the_hosts(backend):
+    model, x = network(), torch.randn(8, 64, device="cuda")
+    program = compiled(model, x, backend=backend)
+    for _ in range(2):
+        program(x)
+    with tenure.runtime.trace(program) as trace:
+        torch.cuda._sleep(A_LITTLE_WHILE)  # what was enqueued before is no node's
+        for _ in range(3):
+            assert torch.equal(program(x), model(x))
+    (names,) = {tuple(span.name for span in of_run(trace, run, "device")) for run in (1, 2, 3)}
+    assert names == tuple(span.name for span in of_run(trace, 1, "host") if span.kind != "run")
+    for run in (1, 2, 3):
+        device, whole = of_run(trace, run, "device"), next(span for span in of_run(trace, run, "host") if span.kind == "run")
+        assert all(span.duration_ns > 0 for span in device)
+        assert all(one.begin_ns + one.duration_ns <= other.begin_ns + 1000 for one, other in itertools.pairwise(device))
+        assert device[0].begin_ns > whole.begin_ns
+    assert sum(span.duration_ns for span in of_run(trace, 1, "device")) < 5_000_000
+
+
+def of_run(trace, run: int, clock: str):
+    return [span for span in trace.spans if (span.run, span.clock) == (run, clock)]

@@ -130,3 +130,53 @@ def test_a_file_keeps_its_engines(tmp_path):
     assert [engine.backend for engine in loaded.engines.values()] == ["tensorrt"]
     for _ in range(3):
         torch.testing.assert_close(loaded(x), model(x), **TENSORRT.tolerance)
+
+
+@needs_both
+@pytest.mark.parametrize(
+    "options", [{"tf32": "1"}, {"workspace_bytes": str(64 << 20)}, {"weight_streaming_budget": "0"}, {}], ids=str
+)
+@torch.no_grad()
+def test_engines_of_each_option_compute_the_same(options):
+    model, x = convolutional().eval().cuda(), torch.randn(3, 3, 16, 16, device="cuda")
+    program = tenure.compile(model, (x,), backend="tensorrt", min_block_size=1, options=options)
+    assert len(program.engines) == 1, str(program.report)
+    for _ in range(3):
+        torch.testing.assert_close(program(x), model(x), **TENSORRT.tolerance)
+
+
+@needs_both
+@torch.no_grad()
+def test_sizes_that_depend_on_one_another_may_be_all_that_the_export_takes():
+    model = Function(lambda m, x, y: torch.cat([x, y]).relu() * 2 + y[: x.shape[0]].sum(0)).cuda()
+    rows = torch.export.Dim("rows", min=1, max=64)
+    program = tenure.compile(
+        model,
+        (torch.randn(4, 8, device="cuda"), torch.randn(8, 8, device="cuda")),
+        dynamic_shapes=(({0: rows}, {0: 2 * rows}),),
+        backend="tensorrt",
+        min_block_size=1,
+    )
+    assert program.engines, str(program.report)
+    for count in (1, 64, 4, 2, 1):
+        x, y = torch.randn(count, 8, device="cuda"), torch.randn(2 * count, 8, device="cuda")
+        torch.testing.assert_close(program(x, y), model(x, y), **TENSORRT.tolerance)
+
+
+@needs_both
+@torch.no_grad()
+def test_a_trace_tells_the_layers_of_each_engine():
+    make, sample, _, executed, _ = CASES["split"]
+    model, x = make().eval().cuda(), sample(3).cuda()
+    program = tenure.compile(model, (x,), backend="tensorrt", min_block_size=1, torch_executed_ops=executed)
+    want = program(x)
+    with tenure.runtime.trace(program) as trace:
+        for _ in range(3):
+            assert torch.equal(program(x), want)
+    layers = [span for span in trace.spans if span.kind == "layer"]
+    assert {layer.target for layer in layers} == set(program.engines)
+    assert all(layer.clock == "device" and layer.duration_ns >= 0 for layer in layers)
+    assert any(layer.duration_ns > 0 for layer in layers)
+    before = torch.cuda.memory_stats()["allocation.all.allocated"]
+    program(x)
+    assert torch.cuda.memory_stats()["allocation.all.allocated"] == before
