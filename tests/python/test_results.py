@@ -248,10 +248,12 @@ def test_an_input_that_is_returned_is_the_callers_tensor(load_plain):
 
 @at_each_place
 def test_inputs_need_not_be_contiguous(place, hybrid, hybrid_model):
+    # An engine gets them dense; of others eager PyTorch may choose another kernel for a product, with other last bits.
+    tolerance = {"rtol": 1e-5, "atol": 1e-6} if place is CUDA else place.tolerance
     x = torch.randn(8, 6, device=place.device).T
-    torch.testing.assert_close(hybrid(x)["scores"], hybrid_model(x)["scores"], **place.tolerance)
+    torch.testing.assert_close(hybrid(x)["scores"], hybrid_model(x)["scores"], **tolerance)
     x = torch.randn(12, 16, device=place.device)[::2, ::2]
-    torch.testing.assert_close(hybrid(x)["scores"], hybrid_model(x)["scores"], **place.tolerance)
+    torch.testing.assert_close(hybrid(x)["scores"], hybrid_model(x)["scores"], **tolerance)
 
 
 class Counter(nn.Module):

@@ -12,8 +12,8 @@ namespace tenure {
 namespace tensorrt {
 namespace {
 
-constexpr std::array<std::string_view, 5> kOptions = {
-    "weight_streaming_budget", "runtime_cache",
+constexpr std::array<std::string_view, 6> kOptions = {
+    "weight_streaming_budget", "runtime_cache", "shape_specialization",
     // Those that the engine was built with: the file keeps them, nothing is left to do.
     "max_size", "tf32", "workspace_bytes"};
 

@@ -72,6 +72,15 @@ class Compiled final : public CompiledEngine {
   const std::unique_ptr<ExecutionContexts> execution_contexts_;
 };
 
+/// What TensorRT tells of the layers of a run.
+class LayerTimes final : public nvinfer1::IProfiler {
+ public:
+  std::vector<LayerTime> times;
+
+ private:
+  void reportLayerTime(const char* name, float milliseconds) noexcept override;
+};
+
 /// What is bound in one frame, with an execution context for each profile that was needed. Refers to its Compiled, which outlives
 /// it.
 class Context final : public EngineContext {
@@ -100,6 +109,7 @@ class Context final : public EngineContext {
     };
 
     std::vector<std::unique_ptr<MadeOutput>> made;  // by output; null for those that are bound. TensorRT's context refers to it
+    std::unique_ptr<LayerTimes> profiler;           // of timed runs. TensorRT's context refers to it
     std::unique_ptr<nvinfer1::IExecutionContext> context;
     std::vector<Told> inputs, outputs;
     size_t scratch_bytes = 0;
@@ -139,7 +149,10 @@ class Context final : public EngineContext {
   bool has_new_sizes_ = true;
   bool has_work_ = false;
   bool has_run_ = false;
-  std::vector<std::unique_ptr<Execution>> executions_;  // by profile; null until needed
+  bool is_timed_ = false;  // the run that is asked for
+  // By profile; null until needed. TensorRT-RTX 1.4 goes on using a profiler that was taken away: timed runs have contexts of their
+  // own.
+  std::vector<std::unique_ptr<Execution>> executions_, timed_executions_;
   Execution* active_ = nullptr;
   std::vector<Misaligned> misaligned_;
 };

@@ -9,23 +9,21 @@
 namespace tenure::tensorrt {
 namespace {
 
-class LayerTimes final : public nvinfer1::IProfiler {
- public:
-  std::vector<LayerTime> times;
-
- private:
-  void reportLayerTime(const char* name, float milliseconds) noexcept override {
-    times.push_back({name, static_cast<int64_t>(static_cast<double>(milliseconds) * 1e6)});
-  }
-};
-
 // "The pointer must have at least 256-byte alignment" (NvInferRuntime.h, setTensorAddress).
 bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 256 == 0; }
 
 }  // namespace
 
+void LayerTimes::reportLayerTime(const char* name, float milliseconds) noexcept {
+  times.push_back({name, static_cast<int64_t>(static_cast<double>(milliseconds) * 1e6)});
+}
+
 Context::Context(Compiled& engine)
-    : engine_(engine), inputs_(engine.inputs().size()), outputs_(engine.outputs().size()), executions_(engine.profile_count()) {}
+    : engine_(engine),
+      inputs_(engine.inputs().size()),
+      outputs_(engine.outputs().size()),
+      executions_(engine.profile_count()),
+      timed_executions_(engine.profile_count()) {}
 
 // TensorRT wants its contexts to outlive their work.
 Context::~Context() {
@@ -60,10 +58,14 @@ void Context::check_all_bound() const {
 }
 
 Context::Execution& Context::execution_for(size_t profile) {
-  auto& execution = executions_[profile];
+  auto& execution = (is_timed_ ? timed_executions_ : executions_)[profile];
   if (!execution) {
     auto made = std::make_unique<Execution>();
     made->context = engine_.make_execution_context(profile);
+    if (is_timed_) {
+      made->profiler = std::make_unique<LayerTimes>();
+      made->context->setProfiler(made->profiler.get());
+    }
     made->inputs.resize(inputs_.size());
     made->outputs.resize(outputs_.size());
     make_outputs(*made);
@@ -111,8 +113,9 @@ void Context::tell() {
 // What it was told is not known any more: another one takes its place.
 void Context::forget_active() {
   if (has_run_) synchronize(engine_.device());
-  for (auto& execution : executions_)
-    if (execution.get() == active_) execution.reset();
+  for (auto* executions : {&executions_, &timed_executions_})
+    for (auto& execution : *executions)
+      if (execution.get() == active_) execution.reset();
   active_ = nullptr;
   is_told_ = false;
   has_new_sizes_ = true;
@@ -203,17 +206,18 @@ void Context::enqueue() {
 
 // With a profiler TensorRT waits for the layers and tells each one's time before it returns.
 std::vector<LayerTime> Context::enqueue_and_time() {
-  if (!is_told_ || host_values_changed()) tell();
-  LayerTimes profiler;
-  struct Removal {
-    const Context& context;
-    ~Removal() {
-      if (context.active_ != nullptr) context.active_->context->setProfiler(nullptr);
+  struct Timing {
+    Context& context;
+    explicit Timing(Context& of) : context(of) { set(true); }
+    ~Timing() { set(false); }
+    void set(bool timed) {
+      context.is_timed_ = timed;
+      context.is_told_ = false;  // the other execution context knows what it was told, but not what is new
+      context.has_new_sizes_ = true;
     }
-  } const removal{*this};
-  active_->context->setProfiler(&profiler);
+  } const timing(*this);
   enqueue();
-  return std::move(profiler.times);
+  return active_ != nullptr && active_->profiler ? std::exchange(active_->profiler->times, {}) : std::vector<LayerTime>();
 }
 
 // The scratch memory is asked for in each run, and so planned; of a plan its address is the same in each.

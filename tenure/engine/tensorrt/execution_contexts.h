@@ -23,8 +23,9 @@ class ExecutionContexts {
 };
 
 /// TensorRT-RTX keeps the kernels that it compiles for `device` from process to process: in the file that the option
-/// "runtime_cache" names, none if that is empty; without that option in one beside `program_file`, unless that is empty. TensorRT
-/// compiles none: with that option Error(kUnsupported).
+/// "runtime_cache" names, none if that is empty; without that option in one beside `program_file`, unless that is empty. When it
+/// compiles kernels for new sizes is the option "shape_specialization": "eager" (before the run; unless told), "lazy" or "none".
+/// TensorRT compiles none: with one of these options Error(kUnsupported).
 std::unique_ptr<ExecutionContexts> make_execution_contexts(nvinfer1::ICudaEngine& engine,
                                                            const std::map<std::string, std::string>& options, c10::Device device,
                                                            const std::filesystem::path& program_file);

@@ -26,8 +26,9 @@ class PlainContexts final : public ExecutionContexts {
 std::unique_ptr<ExecutionContexts> make_execution_contexts(nvinfer1::ICudaEngine& engine,
                                                            const std::map<std::string, std::string>& options, c10::Device,
                                                            const std::filesystem::path&) {
-  check(!options.contains("runtime_cache"), ErrorCode::kUnsupported,
-        "runtime_cache is an option of TensorRT-RTX, and this is TensorRT, whose engines hold all their kernels");
+  for (const char* name : {"runtime_cache", "shape_specialization"})
+    check(!options.contains(name), ErrorCode::kUnsupported, name,
+          " is an option of TensorRT-RTX, and this is TensorRT, whose engines hold all their kernels");
   return std::make_unique<PlainContexts>(engine);
 }
 

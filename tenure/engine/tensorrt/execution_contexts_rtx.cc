@@ -2,6 +2,7 @@
 #include <memory>
 #include <utility>
 
+#include "tenure/base/error.h"
 #include "tenure/engine/tensorrt/device.h"
 #include "tenure/engine/tensorrt/execution_contexts.h"
 #include "tenure/engine/tensorrt/kernel_cache.h"
@@ -15,11 +16,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using Specialization = nvinfer1::DynamicShapesKernelSpecializationStrategy;
+
+// TensorRT-RTX's own default compiles kernels for new sizes beside the runs, and changes to them in the midst of these: the same
+// program would give the same inputs other bits then, and take memory in a steady run.
+Specialization specialization_of(const std::map<std::string, std::string>& options) {
+  const auto told = options.find("shape_specialization");
+  if (told == options.end() || told->second == "eager") return Specialization::kEAGER;
+  if (told->second == "lazy") return Specialization::kLAZY;
+  check(told->second == "none", ErrorCode::kInvalidArgument, "the option shape_specialization is \"", told->second,
+        "\"; it is eager, lazy or none");
+  return Specialization::kNONE;
+}
+
 class RtxContexts final : public ExecutionContexts {
  public:
-  RtxContexts(nvinfer1::ICudaEngine& engine, const fs::path& cache_file) : engine_(engine), config_(engine.createRuntimeConfig()) {
+  RtxContexts(nvinfer1::ICudaEngine& engine, Specialization specialization, const fs::path& cache_file)
+      : engine_(engine), config_(engine.createRuntimeConfig()) {
     check_call(config_ != nullptr, [] { return "make a runtime configuration"; });
     config_->setExecutionContextAllocationStrategy(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
+    config_->setDynamicShapesKernelSpecializationStrategy(specialization);
     if (cache_file.empty()) return;
     cache_ = KernelCache::open(cache_file, *config_);
     check_call(config_->setRuntimeCache(cache_->get()), [] { return "use a runtime cache"; });
@@ -46,7 +62,7 @@ std::unique_ptr<ExecutionContexts> make_execution_contexts(nvinfer1::ICudaEngine
     file = told->second;
   else if (!program_file.empty())
     file = kernel_cache_beside(program_file, describe(device));
-  return std::make_unique<RtxContexts>(engine, file);
+  return std::make_unique<RtxContexts>(engine, specialization_of(options), file);
 }
 
 }  // namespace tenure::tensorrt

@@ -27,9 +27,6 @@ class PartialConfig : public nvinfer1::IRuntimeConfig, public nvinfer1::apiv::VR
   using Graphs = nvinfer1::CudaGraphStrategy;
 
   IRuntimeConfig* getPImpl() noexcept final { return this; }
-  void setDynamicShapesKernelSpecializationStrategy(Specialization) noexcept final {
-    note_unexpected("setDynamicShapesKernelSpecializationStrategy");
-  }
   Specialization getDynamicShapesKernelSpecializationStrategy() const noexcept final {
     return unexpected("getDynamicShapesKernelSpecializationStrategy", Specialization::kLAZY);
   }
@@ -43,6 +40,7 @@ class ConfigDouble final : public PartialConfig {
 
   const std::shared_ptr<Kernels>& kernels() const { return kernels_; }
 
+  void setDynamicShapesKernelSpecializationStrategy(Specialization strategy) noexcept override;
   void setExecutionContextAllocationStrategy(ExecutionContextAllocationStrategy strategy) noexcept override;
   ExecutionContextAllocationStrategy getExecutionContextAllocationStrategy() const noexcept override { return strategy_; }
   nvinfer1::IRuntimeCache* createRuntimeCache() const noexcept override;
@@ -74,6 +72,11 @@ bool CacheDouble::reset() noexcept {
   if (must_fail(logger_, {.name = "reset", .object = this})) return false;
   kernels_->clear();
   return true;
+}
+
+void ConfigDouble::setDynamicShapesKernelSpecializationStrategy(Specialization strategy) noexcept {
+  const auto number = static_cast<int64_t>(strategy);
+  must_fail(logger_, {.name = "setDynamicShapesKernelSpecializationStrategy", .number = number, .object = this});
 }
 
 void ConfigDouble::setExecutionContextAllocationStrategy(ExecutionContextAllocationStrategy strategy) noexcept {
