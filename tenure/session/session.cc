@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <atomic>
@@ -134,6 +135,7 @@ PlanCache::Known Session::Impl::known_plan(const Signature& signature, const Val
 
 Session::Impl::Values Session::Impl::run(const Values& inputs) {
   refuse_recording();
+  const c10::OptionalDeviceGuard on_its_device(program_->accelerator());
   const FramePool::Lease lease(frames_);
   Frame& frame = *lease;
   describe(inputs, program_->signature_rules(), frame.signature);

@@ -8,6 +8,7 @@ import pytest
 import torch
 from function_module import Function
 from places import TENSORRT, why_not
+from run_threads import run_threads
 from tenure.backends import find_backends
 from torch import nn
 from torch.nn import functional as F
@@ -180,3 +181,21 @@ def test_a_trace_tells_the_layers_of_each_engine():
     before = torch.cuda.memory_stats()["allocation.all.allocated"]
     program(x)
     assert torch.cuda.memory_stats()["allocation.all.allocated"] == before
+
+
+@needs_both
+@torch.no_grad()
+def test_a_thread_may_begin_its_life_on_the_gpu_with_a_program():
+    """In which nothing has given it CUDA's context, and sizes are new to the engine."""
+    make, sample, dims, _, _ = CASES["linear"]
+    model = make().eval().cuda()
+    inputs = [sample(batch).cuda() for batch in (3, 1, 5, 7, 2)]
+    program = tenure.compile(model, (inputs[0],), dynamic_shapes=(dims,), backend="tensorrt", min_block_size=1)
+    program(inputs[0])
+    wanted = [model(x) for x in inputs]
+    torch.cuda.synchronize()
+    results = []
+    for x in inputs:
+        run_threads(1, lambda _, x=x: results.append(program(x)))
+    for got, want in zip(results, wanted, strict=True):
+        torch.testing.assert_close(got, want, **TENSORRT.tolerance)

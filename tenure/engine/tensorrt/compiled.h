@@ -34,6 +34,8 @@ class Compiled final : public CompiledEngine {
   Compiled(std::unique_ptr<nvinfer1::ICudaEngine> engine, const EngineSpec& spec, c10::Device device,
            const std::filesystem::path& program_file);
 
+  ~Compiled() override { enter_context(device_); }
+
   std::unique_ptr<EngineContext> make_context() override;
 
   const std::string& name() const { return name_; }

@@ -27,6 +27,7 @@ Context::Context(Compiled& engine)
 
 // TensorRT wants its contexts to outlive their work.
 Context::~Context() {
+  enter_context(engine_.device());
   if (has_run_) synchronize(engine_.device());
 }
 
@@ -190,6 +191,7 @@ void Context::check_outputs() {
 }
 
 void Context::enqueue() {
+  enter_context(engine_.device());
   if (!is_told_ || host_values_changed()) tell();
   if (!has_work_) return;
   const cudaStream_t stream = current_stream(engine_.device());

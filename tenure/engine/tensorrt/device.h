@@ -15,6 +15,11 @@ c10::DeviceType device_type();
 /// The device that is current in the calling thread. Engines are loaded on it, and lie there.
 c10::Device current_device();
 
+/// What TensorRT takes for granted of a thread: that it has CUDA's context. A thread gets it with its first call of the runtime API
+/// (of a kernel of PyTorch's, say); TensorRT-RTX calls the driver, and without a context it computes wrong numbers and tells
+/// nobody. `device` is the thread's current one. Cheap after the first call.
+void enter_context(c10::Device device) noexcept;
+
 /// PyTorch's current stream of the calling thread on `device`.
 cudaStream_t current_stream(c10::Device device);
 

@@ -10,6 +10,8 @@ c10::DeviceType device_type() { return c10::kCPU; }
 
 c10::Device current_device() { return c10::kCPU; }
 
+void enter_context(c10::Device) noexcept {}
+
 cudaStream_t current_stream(c10::Device) { return nullptr; }
 
 c10::DataPtr allocate(c10::Device device, size_t bytes) {
