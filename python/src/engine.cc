@@ -27,6 +27,15 @@ void register_engine(nb::module_& m) {
         return runtimes;
       },
       "Of each backend of this build the runtime behind it, with its version; empty where that is Tenure itself.");
+  m.def(
+      "backend_devices",
+      [] {
+        std::map<std::string, std::string> devices;
+        for (const std::string& name : backend_names())
+          devices[name] = c10::DeviceTypeName(find_backend(name).device_type().value_or(c10::kCPU), /*lower_case=*/true);
+        return devices;
+      },
+      "Of each backend of this build the type of device that an engine on its own runs on: \"cpu\", \"cuda\".");
   nb::class_<Engine>(m, "Engine", "A compiled engine of a program; all sessions of the program share it. Thread-safe.")
       .def_prop_ro("name", [](const Engine& engine) { return engine.spec().name; })
       .def_prop_ro("backend", [](const Engine& engine) { return engine.spec().backend; })

@@ -97,7 +97,7 @@ def _refuse_what_cannot_run(module: GraphModule, inputs: Sequence[Any]) -> None:
             raise Error("unsupported", f"{node.name} is an object, {value._type().qualified_name()}")
         if not isinstance(value, torch.Tensor):
             continue
-        if value.device.type != "cpu" or value.layout != torch.strided or is_traceable_wrapper_subclass(value):
+        if value.device.type not in ("cpu", "cuda") or value.layout != torch.strided or is_traceable_wrapper_subclass(value):
             raise Error("unsupported", f"{node.name} is a {type(value).__name__} on {value.device}, {value.layout}")
         tensors.append(value)
     if any(tensor.requires_grad for tensor in tensors) and _computes_with_grad(module):

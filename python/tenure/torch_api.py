@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from . import _tenure  # noqa: F401  # registers torch.classes.tenure.Engine and tenure::execute_engine
+from . import _tenure  # registers torch.classes.tenure.Engine and tenure::execute_engine
 from .archive import BLOB_RECORD, MANIFEST_RECORD
 from .engine_text import spec_from_json
 from .entry import compile as compile_program
@@ -79,7 +79,7 @@ def _trace(inputs: Sequence[torch.Tensor], engine: Any) -> list[torch.Tensor]:
     spec = spec_from_json(_spec_text(engine))
     if len(inputs) != len(spec.inputs):
         raise Error("invalid argument", f"expected {len(spec.inputs)} inputs, got {len(inputs)}", [f"engine {spec.name}"])
-    device = inputs[0].device if inputs and inputs[0].device.type == "meta" else torch.device("cpu")
+    device = _device_of(spec.backend, inputs)
     for tensor, binding in zip(inputs, spec.inputs, strict=True):
         if tensor.dtype != binding.dtype or tensor.device.type != device.type:
             message = f"input {binding.name} is {tensor.dtype} on {tensor.device}, not {binding.dtype} on {device}"
@@ -91,6 +91,13 @@ def _trace(inputs: Sequence[torch.Tensor], engine: Any) -> list[torch.Tensor]:
                 message = f"engine {spec.name}: input {binding.name} is {list(tensor.shape)}, not {list(binding.sizes)}"
                 torch._check(size == fixed, lambda message=message: message)
     return [torch.empty(shape, dtype=output.dtype, device=device) for shape, output in zip(shapes, spec.outputs, strict=True)]
+
+
+def _device_of(backend: str, inputs: Sequence[torch.Tensor]) -> torch.device:
+    """Where the engine's outputs are: on the device that its backend runs on, or on "meta", where shapes are asked for alone."""
+    wanted = _tenure.backend_devices().get(backend, "cpu")
+    given = next((tensor.device for tensor in inputs if tensor.device.type in (wanted, "meta")), None)
+    return given or torch.device(wanted)
 
 
 # The call has no effect that anybody could see: PyTorch may order it freely, and drop it if nobody uses the outputs.

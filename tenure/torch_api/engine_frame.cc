@@ -1,7 +1,7 @@
 #include "tenure/torch_api/engine_frame.h"
 
 #include <ATen/ATen.h>
-#include <ATen/EmptyTensor.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <utility>
 
@@ -16,23 +16,28 @@ namespace {
 constexpr int64_t kMaxFrames = 4;   // as a session has; each costs an engine context
 constexpr size_t kMaxBuffers = 64;  // of one output; beyond that results are plain allocations
 
-at::Tensor tensor_in_cell(void* cell, size_t bytes, at::IntArrayRef sizes, at::ScalarType dtype) {
-  at::Tensor tensor = tensor_over(storage_over({cell, cell, &tenure_delete, c10::DeviceType::CPU}, bytes), dtype);
-  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
-  return tensor;
-}
-
 }  // namespace
 
-EngineFrame::EngineFrame(const Engine& engine, SharedLedger ledger)
-    : engine_(engine), ledger_(std::move(ledger)), context_(engine.make_context()) {
+EngineFrame::EngineFrame(const Engine& engine, c10::Device device, SharedLedger ledger)
+    : engine_(engine), device_(device), ledger_(std::move(ledger)), context_(engine.make_context()) {
   for (size_t i = 0; i < engine.spec().inputs.size(); ++i) {
-    dense_inputs_.push_back(std::make_unique<CellPool>(CellUse::kOwn, ledger_));
+    dense_inputs_.push_back(std::make_unique<CellPool>(CellUse::kOwn, ledger_, device_));
   }
   outputs_.resize(engine.spec().outputs.size());
 }
 
 std::vector<at::Tensor> EngineFrame::run(const std::vector<at::Tensor>& inputs, bool reuse) {
+  if (device_.is_cpu()) return run_in_order(inputs, reuse);
+  const c10::DeviceGuard on_its_device(device_);
+  struct InOrder {
+    StreamOrder& order;
+    ~InOrder() { order.leave(); }
+  } const in_order{order_};
+  order_.enter(current_stream(device_));
+  return run_in_order(inputs, reuse);
+}
+
+std::vector<at::Tensor> EngineFrame::run_in_order(const std::vector<at::Tensor>& inputs, bool reuse) {
   follow_ownership();
   allocations_ = 0;
   std::vector<at::Tensor> dense_inputs;
@@ -64,8 +69,17 @@ void EngineFrame::follow_ownership() {
   for (size_t i = 0; i < outputs_.size(); ++i) {
     const bool unowned = engine_.are_output_tensors_unowned(i);
     if (outputs_[i].pool != nullptr && outputs_[i].unowned == unowned) continue;
-    outputs_[i] = {.unowned = unowned, .pool = std::make_unique<CellPool>(unowned ? CellUse::kSlot : CellUse::kOwn, ledger_)};
+    outputs_[i] = {.unowned = unowned,
+                   .pool = std::make_unique<CellPool>(unowned ? CellUse::kSlot : CellUse::kOwn, ledger_, device_)};
   }
+}
+
+at::Tensor EngineFrame::in_cell(Cell& cell, size_t bytes, at::IntArrayRef sizes, at::ScalarType dtype) const {
+  c10::DataPtr memory = device_.is_cpu() ? c10::DataPtr{cell.data(), cell.data(), &tenure_delete, device_}
+                                         : as_device_pointer({cell.data(), &cell}, device_);
+  at::Tensor tensor = tensor_over(storage_over(std::move(memory), bytes), dtype);
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
+  return tensor;
 }
 
 at::Tensor EngineFrame::make_tensor(CellPool& pool, at::IntArrayRef sizes, at::ScalarType dtype, bool reuse) {
@@ -74,19 +88,21 @@ at::Tensor EngineFrame::make_tensor(CellPool& pool, at::IntArrayRef sizes, at::S
     const size_t before = pool.bytes();
     if (Cell* cell = pool.acquire(bytes, kMaxBuffers)) {
       allocations_ += pool.bytes() != before;
-      return tensor_in_cell(cell->data(), bytes, sizes, dtype);
+      return in_cell(*cell, bytes, sizes, dtype);
     }
   }
   allocations_ += bytes > 0;
-  return at::detail::empty_cpu(sizes, dtype);
+  return at::empty(sizes, at::TensorOptions(dtype).device(device_));
 }
 
 at::Tensor EngineFrame::dense(size_t index, const at::Tensor& input, bool reuse) {
   const auto label = [&] { return concat("engine \"", engine_.spec().name, "\": input ", index); };
   check(input.defined(), ErrorCode::kInvalidArgument, label, " is an undefined tensor");
-  check(input.device().is_cpu() && input.layout() == at::kStrided, ErrorCode::kInvalidArgument, label,
-        ": expected a strided tensor on cpu, got one on ", input.device(), " with layout ", input.layout());
+  // What TensorRT reads on the host (numbers that give sizes) it says itself.
+  check((input.device() == device_ || input.device().is_cpu()) && input.layout() == at::kStrided, ErrorCode::kInvalidArgument,
+        label, ": expected a strided tensor on ", device_, ", got one on ", input.device(), " with layout ", input.layout());
   if (input.is_contiguous() && !input.is_conj() && !input.is_neg()) return input;
+  if (input.device() != device_) return input.contiguous();
   at::Tensor copy = make_tensor(*dense_inputs_[index], input.sizes(), input.scalar_type(), reuse);
   return copy.copy_(input);
 }
@@ -106,7 +122,8 @@ size_t EngineFrame::trim() {
   return bytes;
 }
 
-EngineFrames::EngineFrames(const Engine& engine, SharedLedger ledger) : engine_(engine), ledger_(std::move(ledger)) {
+EngineFrames::EngineFrames(const Engine& engine, c10::Device device, SharedLedger ledger)
+    : engine_(engine), device_(device), ledger_(std::move(ledger)) {
   free_.reserve(kMaxFrames);  // giving back must not fail
 }
 
@@ -126,7 +143,7 @@ std::unique_ptr<EngineFrame> EngineFrames::take() {
   std::unique_lock lock(mutex_);
   returned_.wait(lock, [&] { return !free_.empty() || made_ < kMaxFrames; });
   if (free_.empty()) {
-    auto frame = std::make_unique<EngineFrame>(engine_, ledger_);
+    auto frame = std::make_unique<EngineFrame>(engine_, device_, ledger_);
     ++made_;
     return frame;
   }

@@ -17,9 +17,10 @@ namespace tenure {
 /// Used by one call at a time.
 class EngineFrame {
  public:
-  EngineFrame(const Engine& engine, SharedLedger ledger);
+  EngineFrame(const Engine& engine, c10::Device device, SharedLedger ledger);
 
-  /// Runs the engine. `reuse`: serve tensors from cells that nobody holds; else all are allocated. Throws Error.
+  /// Runs the engine, on an accelerator on the thread's current stream, after this frame's run before. `reuse`: serve tensors from
+  /// cells that nobody holds; else all are allocated. Throws Error.
   std::vector<at::Tensor> run(const std::vector<at::Tensor>& inputs, bool reuse);
 
   /// Buffers that the last run had to allocate before it could go on.
@@ -33,13 +34,17 @@ class EngineFrame {
     std::unique_ptr<CellPool> pool;
   };
 
+  std::vector<at::Tensor> run_in_order(const std::vector<at::Tensor>& inputs, bool reuse);
   void follow_ownership();
+  at::Tensor in_cell(Cell& cell, size_t bytes, at::IntArrayRef sizes, at::ScalarType dtype) const;
   at::Tensor make_tensor(CellPool& pool, at::IntArrayRef sizes, at::ScalarType dtype, bool reuse);
   at::Tensor dense(size_t index, const at::Tensor& input, bool reuse);
   void allocate_ahead();
 
   const Engine& engine_;
+  const c10::Device device_;
   SharedLedger ledger_;
+  StreamOrder order_;  // of the frame's runs, on an accelerator
   std::unique_ptr<EngineContext> context_;
   std::vector<Output> outputs_;
   std::vector<std::unique_ptr<CellPool>> dense_inputs_;
@@ -50,7 +55,7 @@ class EngineFrame {
 /// Lends frames to concurrent calls. Thread-safe.
 class EngineFrames {
  public:
-  EngineFrames(const Engine& engine, SharedLedger ledger);
+  EngineFrames(const Engine& engine, c10::Device device, SharedLedger ledger);
 
   /// A frame for the lease's life.
   class Lease {
@@ -76,6 +81,7 @@ class EngineFrames {
   void give_back(std::unique_ptr<EngineFrame> frame);
 
   const Engine& engine_;
+  const c10::Device device_;
   SharedLedger ledger_;
   mutable std::mutex mutex_;
   std::condition_variable returned_;

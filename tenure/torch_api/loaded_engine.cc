@@ -1,5 +1,7 @@
 #include "tenure/torch_api/loaded_engine.h"
 
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 #include <map>
 #include <mutex>
 #include <span>
@@ -8,6 +10,7 @@
 #include "tenure/archive/manifest.h"
 #include "tenure/base/error.h"
 #include "tenure/engine/registry.h"
+#include "tenure/session/cuda/cuda.h"
 
 namespace tenure {
 namespace {
@@ -48,19 +51,30 @@ LoadedEngines& loaded_engines() {
   return *engines;
 }
 
+// On an accelerator PyTorch must hear of memory that lies in our cells.
+c10::Device device_of(const Backend& backend) {
+  const c10::DeviceType type = backend.device_type().value_or(c10::kCPU);
+  if (type == c10::kCPU) return c10::kCPU;
+  cuda::install_allocator();
+  return c10::impl::VirtualGuardImpl(type).getDevice();
+}
+
 std::shared_ptr<const LoadedEngine> load(const std::string& spec_json, const at::Tensor& blob) {
   EngineSpec spec = parse_engine_spec(spec_json);
-  return with_context([&] { return concat("engine ", spec.name); },
-                      [&] {
-                        for (const Binding& output : spec.outputs) {
-                          check(!output.aliases_input, ErrorCode::kUnsupported, "it writes its output ", output.name,
-                                " into an input; this version runs only engines whose outputs have memory of their own");
-                        }
-                        const std::span bytes(static_cast<const char*>(blob.const_data_ptr()), static_cast<size_t>(blob.numel()));
-                        std::shared_ptr<CompiledEngine> compiled = find_backend(spec.backend).load(spec, bytes, {});
-                        return std::make_shared<const LoadedEngine>(LoadedEngine{
-                            .spec = std::move(spec), .spec_json = spec_json, .blob = blob, .compiled = std::move(compiled)});
-                      });
+  return with_context(
+      [&] { return concat("engine ", spec.name); },
+      [&] {
+        for (const Binding& output : spec.outputs) {
+          check(!output.aliases_input, ErrorCode::kUnsupported, "it writes its output ", output.name,
+                " into an input; this version runs only engines whose outputs have memory of their own");
+        }
+        const std::span bytes(static_cast<const char*>(blob.const_data_ptr()), static_cast<size_t>(blob.numel()));
+        Backend& backend = find_backend(spec.backend);
+        const c10::Device device = device_of(backend);
+        std::shared_ptr<CompiledEngine> compiled = backend.load(spec, bytes, {});
+        return std::make_shared<const LoadedEngine>(LoadedEngine{
+            .spec = std::move(spec), .spec_json = spec_json, .blob = blob, .device = device, .compiled = std::move(compiled)});
+      });
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ struct LoadedEngine {
   EngineSpec spec;
   std::string spec_json;  // `spec` as a manifest has it
   at::Tensor blob;        // uint8
+  c10::Device device;     // on which it runs: of an engine for an accelerator the one that was current when it was loaded
   std::shared_ptr<CompiledEngine> compiled;
 };
 

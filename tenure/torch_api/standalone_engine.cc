@@ -31,7 +31,7 @@ StandaloneEngine::StandaloneEngine(std::shared_ptr<const LoadedEngine> loaded)
     : loaded_(std::move(loaded)),
       engine_(loaded_->spec, share_compiled(loaded_)),
       ledger_(std::make_shared<Ledger>()),
-      frames_(engine_, ledger_) {}
+      frames_(engine_, loaded_->device, ledger_) {}
 
 StandaloneEngine::StandaloneEngine(const std::string& spec_json, std::string_view blob)
     : StandaloneEngine(load_engine(spec_json, tensor_of(blob))) {}
