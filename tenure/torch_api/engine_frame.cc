@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
 
+#include <optional>
 #include <utility>
 
 #include "tenure/base/error.h"
@@ -16,6 +17,20 @@ namespace {
 constexpr int64_t kMaxFrames = 4;   // as a session has; each costs an engine context
 constexpr size_t kMaxBuffers = 64;  // of one output; beyond that results are plain allocations
 
+// Serves what an engine asks of PyTorch's allocator of device memory while it runs.
+class FromCells final : public CountingScope {
+ public:
+  explicit FromCells(CellPool& pool) : pool_(pool) {}
+
+  Served serve(Space space, size_t bytes) override {
+    Cell* const cell = space == Space::kDevice ? pool_.acquire(bytes, kMaxBuffers) : nullptr;
+    return cell != nullptr ? Served{cell->data(), cell} : Served{};
+  }
+
+ private:
+  CellPool& pool_;
+};
+
 }  // namespace
 
 EngineFrame::EngineFrame(const Engine& engine, c10::Device device, SharedLedger ledger)
@@ -24,6 +39,7 @@ EngineFrame::EngineFrame(const Engine& engine, c10::Device device, SharedLedger 
     dense_inputs_.push_back(std::make_unique<CellPool>(CellUse::kOwn, ledger_, device_));
   }
   outputs_.resize(engine.spec().outputs.size());
+  if (!device_.is_cpu()) made_ = std::make_unique<CellPool>(CellUse::kOwn, ledger_, device_);
 }
 
 std::vector<at::Tensor> EngineFrame::run(const std::vector<at::Tensor>& inputs, bool reuse) {
@@ -56,8 +72,13 @@ std::vector<at::Tensor> EngineFrame::run_in_order(const std::vector<at::Tensor>&
   for (size_t i = 0; i < inputs.size(); ++i) context_->bind_input(i, dense_inputs[i]);
   for (size_t i = 0; i < results.size(); ++i)
     if (results[i].defined()) context_->bind_output(i, results[i]);
-  context_->enqueue();
-  take_outputs(engine_, *context_, results);
+  {
+    std::optional<FromCells> scope;
+    std::optional<MemoryScopeGuard> serve;
+    if (made_ != nullptr && reuse) serve.emplace(&scope.emplace(*made_));
+    context_->enqueue();
+    take_outputs(engine_, *context_, results);
+  }
   if (reuse) allocate_ahead();
   return results;
 }
@@ -119,6 +140,7 @@ size_t EngineFrame::trim() {
     if (output.pool != nullptr) bytes += output.pool->trim();
   }
   for (const auto& pool : dense_inputs_) bytes += pool->trim();
+  if (made_ != nullptr) bytes += made_->trim();
   return bytes;
 }
 

@@ -48,6 +48,8 @@ class EngineFrame {
   std::unique_ptr<EngineContext> context_;
   std::vector<Output> outputs_;
   std::vector<std::unique_ptr<CellPool>> dense_inputs_;
+  std::unique_ptr<CellPool>
+      made_;  // what the engine asks for itself, on a device: scratch memory, outputs whose sizes depend on data
   uint64_t ownership_version_ = 0;
   int64_t allocations_ = 0;
 };

@@ -19,8 +19,8 @@ int64_t specialization_told_with(const std::optional<std::string>& option) {
   return told.at(0).number;
 }
 
-TEST_F(TensorRtEngine, KernelsForNewSizesAreCompiledBeforeTheyRunUnlessAnOptionSaysOtherwise) {
-  EXPECT_EQ(specialization_told_with(std::nullopt), static_cast<int64_t>(Specialization::kEAGER));
+TEST_F(TensorRtEngine, KernelsAreNotSpecialisedForSizesUnlessAnOptionSaysSo) {
+  EXPECT_EQ(specialization_told_with(std::nullopt), static_cast<int64_t>(Specialization::kNONE));
   EXPECT_EQ(specialization_told_with("eager"), static_cast<int64_t>(Specialization::kEAGER));
   EXPECT_EQ(specialization_told_with("lazy"), static_cast<int64_t>(Specialization::kLAZY));
   EXPECT_EQ(specialization_told_with("none"), static_cast<int64_t>(Specialization::kNONE));
@@ -28,7 +28,7 @@ TEST_F(TensorRtEngine, KernelsForNewSizesAreCompiledBeforeTheyRunUnlessAnOptionS
   spec.options["shape_specialization"] = "soon";
   const Error error = error_of([&] { load(spec); });
   EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
-  EXPECT_THAT(error.what(), ::testing::HasSubstr("eager, lazy or none"));
+  EXPECT_THAT(error.what(), ::testing::HasSubstr("none, lazy or eager"));
 }
 
 }  // namespace tenure::testing

@@ -189,7 +189,7 @@ def test_a_thread_may_begin_its_life_on_the_gpu_with_a_program():
     """In which nothing has given it CUDA's context, and sizes are new to the engine."""
     make, sample, dims, _, _ = CASES["linear"]
     model = make().eval().cuda()
-    inputs = [sample(batch).cuda() for batch in (3, 1, 5, 7, 2)]
+    inputs = [sample(batch).cuda() for batch in (1, 3, 5, 7, 2, 1)]
     program = tenure.compile(model, (inputs[0],), dynamic_shapes=(dims,), backend="tensorrt", min_block_size=1)
     program(inputs[0])
     wanted = [model(x) for x in inputs]
@@ -199,3 +199,20 @@ def test_a_thread_may_begin_its_life_on_the_gpu_with_a_program():
         run_threads(1, lambda _, x=x: results.append(program(x)))
     for got, want in zip(results, wanted, strict=True):
         torch.testing.assert_close(got, want, **TENSORRT.tolerance)
+
+
+@needs_both
+@pytest.mark.parametrize("cache", [False, True])
+@torch.no_grad()
+def test_the_first_size_that_an_engine_meets_decides_nothing(cache, tmp_path):
+    """With kernels for single sizes TensorRT-RTX 1.4 went on computing one row."""
+    make, sample, dims, _, _ = CASES["linear"]
+    model = make().eval().cuda()
+    path = tmp_path / "model.pt2"
+    tenure.compile(model, (sample(3).cuda(),), dynamic_shapes=(dims,), backend="tensorrt", min_block_size=1).save(path)
+    for first in (1, 2, 16):
+        program = tenure.load(path, engine_cache=cache)
+        for _ in range(20):  # kernels that are compiled meanwhile would be ready
+            for batch in (first, 2, 1, 5, 16):
+                x = sample(batch).cuda()
+                torch.testing.assert_close(program(x), model(x), **TENSORRT.tolerance)

@@ -23,7 +23,7 @@ TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
 # Float32 is float32, as in PyTorch; and engines must be told the largest sizes that they will meet.
 _DEFAULTS = {"tf32": "0", "max_size": "32768"}
 _OPTIONS = {*_DEFAULTS, "workspace_bytes", "weight_streaming_budget", "runtime_cache", "shape_specialization"}
-_SPECIALIZATIONS = ("eager", "lazy", "none")
+_SPECIALIZATIONS = ("none", "lazy", "eager")
 
 
 class TensorRTBackend(Backend):
@@ -32,9 +32,9 @@ class TensorRTBackend(Backend):
     Options: "tf32" ("1": matrix products and convolutions of float32 in TF32); "max_size", the largest size of a dimension that
     the export leaves unbounded; "workspace_bytes", the most scratch memory that a kernel may use; "weight_streaming_budget", the
     bytes of weights that stay on the GPU; "runtime_cache", a file for the kernels that TensorRT-RTX compiles on the GPU,
-    "" for none; by default one beside the program's file (tenure.load); "shape_specialization", when TensorRT-RTX compiles kernels
-    for sizes that it has not met: "eager", before their first run (unless told), "lazy", beside later runs, which then change to
-    them and to other last bits, or "none".
+    "" for none; by default one beside the program's file (tenure.load); "shape_specialization": "none" (unless
+    told), "lazy" or "eager", when TensorRT-RTX compiles kernels for single sizes, which are wrong in 1.4
+    (tenure/engine/tensorrt/README.md).
     """
 
     name = "tensorrt"

@@ -50,6 +50,8 @@ class Compiled final : public CompiledEngine {
   /// The first optimisation profile that takes inputs of these sizes. Throws Error(kInvalidArgument) that lists the profiles.
   size_t profile_for(const std::vector<std::vector<int64_t>>& sizes) const;
   std::unique_ptr<nvinfer1::IExecutionContext> make_execution_context(size_t profile);
+  /// See ExecutionContexts.
+  std::unique_lock<std::mutex> compile() { return execution_contexts_->compile(); }
 
  private:
   struct Bounds {

@@ -192,6 +192,8 @@ void Context::check_outputs() {
 
 void Context::enqueue() {
   enter_context(engine_.device());
+  std::unique_lock<std::mutex> compiling;
+  if (has_new_sizes_) compiling = engine_.compile();
   if (!is_told_ || host_values_changed()) tell();
   if (!has_work_) return;
   const cudaStream_t stream = current_stream(engine_.device());

@@ -19,14 +19,15 @@ namespace fs = std::filesystem;
 using Specialization = nvinfer1::DynamicShapesKernelSpecializationStrategy;
 
 // TensorRT-RTX's own default compiles kernels for new sizes beside the runs, and changes to them in the midst of these: the same
-// program would give the same inputs other bits then, and take memory in a steady run.
+// program would give the same inputs other bits then. And those kernels are wrong in 1.4: a context that first ran one row computes
+// one row of all later inputs (H100; the API alone, without Tenure, does so too).
 Specialization specialization_of(const std::map<std::string, std::string>& options) {
   const auto told = options.find("shape_specialization");
-  if (told == options.end() || told->second == "eager") return Specialization::kEAGER;
+  if (told == options.end() || told->second == "none") return Specialization::kNONE;
   if (told->second == "lazy") return Specialization::kLAZY;
-  check(told->second == "none", ErrorCode::kInvalidArgument, "the option shape_specialization is \"", told->second,
-        "\"; it is eager, lazy or none");
-  return Specialization::kNONE;
+  check(told->second == "eager", ErrorCode::kInvalidArgument, "the option shape_specialization is \"", told->second,
+        "\"; it is none, lazy or eager");
+  return Specialization::kEAGER;
 }
 
 class RtxContexts final : public ExecutionContexts {
@@ -44,6 +45,8 @@ class RtxContexts final : public ExecutionContexts {
   std::unique_ptr<nvinfer1::IExecutionContext> make() override {
     return std::unique_ptr<nvinfer1::IExecutionContext>(engine_.createExecutionContext(config_.get()));
   }
+
+  std::unique_lock<std::mutex> compile() override { return cache_ ? cache_->compile() : std::unique_lock<std::mutex>(); }
 
  private:
   nvinfer1::ICudaEngine& engine_;

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace tenure::tensorrt {
@@ -21,11 +22,14 @@ class KernelCache {
   ~KernelCache();
 
   const nvinfer1::IRuntimeCache& get() const { return *cache_; }
+  /// See ExecutionContexts::compile. Contexts that compile into one cache at once make TensorRT-RTX 1.4 fail runs.
+  std::unique_lock<std::mutex> compile() { return std::unique_lock(compiling_); }
 
  private:
   const std::filesystem::path file_;
   const std::unique_ptr<nvinfer1::IRuntimeCache> cache_;
   size_t bytes_read_ = 0;
+  std::mutex compiling_;
 };
 
 /// "model.pt2.NVIDIA_H100_80GB_HBM3_compute_capability_9.0.rtx-1.4.0.76.cache": one for each GPU and version, for which alone it is
