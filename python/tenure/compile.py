@@ -12,14 +12,14 @@ from torch.fx import Node
 
 from .backends import Backend, find_backends
 from .custom_ops import libraries_of
+from .engine_free import why_no_engines, writes_that_overlap
 from .engine_spec import EngineSpec
 from .errors import Error
 from .mutations import restore_mutating_operators
 from .node_facts import is_compute, operator_names
-from .overlap import writes_that_overlap
 from .part import Part
 from .partition import Partitioning, normalize_operators, partition
-from .prepare import as_exported, decompose, export, higher_order_operators
+from .prepare import as_exported, decompose, export, higher_order_operators, refuse_higher_order_operators
 from .rewrite import drop_unused_weights, relax_views, replace_by_engines
 from .sizes import UnknownSize, input_bindings, output_bindings
 
@@ -105,13 +105,13 @@ def lower(
     tell("export", 0, 3)
     exported = model if isinstance(model, ExportedProgram) else export(model, args, kwargs, dynamic_shapes)
     tell("decompose", 1, 3)
-    program = decompose(exported, observe=bool(chosen))
+    program, reason = _functional(exported, observe=bool(chosen))
     unmatched = executed - {name for node in program.graph.nodes for name in _names(node)}
     tell("partition", 2, 3)
     lowering = _Lowering(program, executed, min_block_size, tell)
     notes = [f"torch_executed_ops: {name} is not an operator of this graph" for name in sorted(unmatched)]
-    if overlapping := writes_that_overlap(program.graph):
-        notes.append(f"no engines: it writes through as_strided into memory that overlaps itself ({overlapping[0].name})")
+    if reason and chosen:
+        notes.append(f"no engines: {reason}")
     else:
         for one, full in chosen:
             lowering.compile_parts_with(one, full)
@@ -120,6 +120,24 @@ def lower(
     libraries = libraries_of(program, custom_op_libraries)
     tell("done", 3, 3)
     return Artifact(program, lowering.engines, libraries, Report(lowering.parts, lowering.refused, notes))
+
+
+def _functional(exported: ExportedProgram, observe: bool) -> tuple[ExportedProgram, str | None]:
+    """The functional form, in which parts for engines are found, and why there can be no engines, if so.
+
+    Where there is no such form it is the program as it was exported. Raises Error for control flow.
+    """
+    refuse_higher_order_operators(exported)
+    reason = why_no_engines(exported)
+    try:
+        program = decompose(exported, observe=observe and reason is None)
+    except Error as error:
+        if higher_order_operators(exported):
+            raise
+        return as_exported(exported), error.message
+    if overlapping := writes_that_overlap(program.graph):
+        reason = reason or f"it writes through as_strided into memory that overlaps itself ({overlapping[0].name})"
+    return program, reason
 
 
 def _options_for(backend: Backend, backends: Sequence[Backend], options: Mapping[str, Any] | None) -> dict[str, str]:

@@ -34,6 +34,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 
+from .engine_free import write_behind_a_hidden_view
 from .errors import Error
 from .node_facts import is_mutating
 from .part import expression
@@ -80,6 +81,8 @@ def capture(module: GraphModule, inputs: Sequence[Any]) -> CapturedGraph:
         views = _take_views(graph, len(inputs))
         sources = _drop_known_sizes(graph, len(inputs))
         leaked = _given_away(graph, sources)
+        if (reason := write_behind_a_hidden_view(graph)) is not None:
+            raise Error("unsupported", reason)
         functional = _functional(_program(graph, constants, mode.shape_env), placeholders)
     user_inputs = [spec.arg.name for spec in functional.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
     written = frozenset(

@@ -27,10 +27,13 @@ std::string dispatcher_name(std::string_view path) {
 NodeTarget parse_node_target(std::string_view target) {
   if (target == kCallEngine) return {NodeKind::kEngine, ""};
   if (target.starts_with(kHigherOrder)) {
+    const std::string_view name = target.substr(kHigherOrder.size());
+    const bool is_block = name.starts_with("wrap_with_");  // under torch.no_grad() or torch.autocast()
     throw Error(ErrorCode::kUnsupported,
-                concat("the higher-order operator ", target.substr(kHigherOrder.size()),
-                       " holds graphs of its own and cannot run; rewrite that part of the model (torch.where, unrolled loops) and "
-                       "export it again"));
+                concat("the higher-order operator ", name, " holds graphs of its own and cannot run; ",
+                       is_block ? "save what exported.run_decompositions({}) gives, which puts the block in line, or use "
+                                  "tenure.compile"
+                                : "rewrite that part of the model (torch.where, unrolled loops) and export it again"));
   }
   if (target.starts_with(kOps)) return {NodeKind::kOperator, dispatcher_name(target.substr(kOps.size()))};
   check(target != "_operator.getitem", ErrorCode::kUnsupported, "an indexing of a list outside its operator (_operator.getitem)");

@@ -1,0 +1,192 @@
+"""Programs that get no engines, since what they write reaches further, or less far, than their functional form can tell.
+
+Engines need the functional form. Where it would give other numbers than the program in place, the program stays as it was exported.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Graph, Node
+
+from .node_facts import hides_view, is_getitem, is_mutating, is_operator, is_tensor, is_view, operator_names
+
+aten = torch.ops.aten
+
+# Views of some strides and copies of others; their schemas say "view".
+_VIEWS_OR_COPIES = {aten.reshape, aten.reshape_as, aten.flatten, aten.ravel, aten.contiguous}
+# Their result may be their argument or a view of it, which their schemas keep quiet about, besides those of hides_view().
+_PERHAPS_VIEWS = {
+    aten.einsum,
+    aten.dropout,
+    aten.alpha_dropout,
+    aten.feature_dropout,
+    aten.feature_alpha_dropout,
+    aten.tensordot,
+    aten.combinations,
+    aten.channel_shuffle,
+    aten.pixel_shuffle,
+    aten.pixel_unshuffle,
+}
+
+
+def why_no_engines(exported: ExportedProgram) -> str | None:
+    """Of a program as torch.export traces it: which write has no functional form. None if all have one."""
+    memory = _Memory(exported.graph)
+    if (write := memory.write_of_uncertain_reach()) is not None:
+        return f"what {_named(write)} writes may reach other tensors or not, by the strides of the inputs or by a hidden view"
+    if (view := memory.view_of_a_changed_input(exported)) is not None:
+        return f"it returns a view of an input that it changes ({view.name}), which would become a copy"
+    return None
+
+
+def write_behind_a_hidden_view(graph: Graph) -> str | None:
+    """The same for a graph that is traced for the strides of its inputs: only views that schemas hide are uncertain there."""
+    memory = _Memory(graph)
+    memory.uncertain = [(base, view) for base, view in memory.uncertain if view.target.overloadpacket not in _VIEWS_OR_COPIES]
+    write = memory.write_of_uncertain_reach()
+    return None if write is None else f"what {_named(write)} writes may reach a view of it that a schema hides"
+
+
+def writes_that_overlap(graph: Graph) -> list[Node]:
+    """Of a functional graph: as_strided_scatter into memory where several of its elements share a place.
+
+    That is what torch.export makes of a write into a piece of such a view. Which of the elements stays is nobody's promise; in
+    eager PyTorch only the piece is written.
+    """
+    scatters = graph.find_nodes(op="call_function", target=torch.ops.aten.as_strided_scatter.default)
+    return [node for node in scatters if _overlaps(*node.args[2:4])]
+
+
+def _named(node: Node) -> str:
+    return f"{node.name} ({operator_names(node.target)[0]})"
+
+
+class _Memory:
+    """Which values of a graph lie in one memory, certainly or perhaps."""
+
+    def __init__(self, graph: Graph):
+        self.place = {node: place for place, node in enumerate(graph.nodes)}
+        self.writes = [node for node in graph.nodes if is_mutating(node)]
+        self.uncertain: list[tuple[Node, Node]] = []  # a value and what may be a view of it
+        self.viewed: dict[Node, list[Node]] = defaultdict(list)
+        self.views: dict[Node, list[Node]] = defaultdict(list)
+        if not self.writes:
+            return
+        for node in graph.nodes:
+            for base, certain in _memory_of(node):
+                self.viewed[node].append(base)
+                self.views[base].append(node)
+                if not certain:
+                    self.uncertain.append((base, node))
+
+    def write_of_uncertain_reach(self) -> Node | None:
+        """Whether other values of its memory change with what is written depends on whether one of them is a view."""
+        for write in self.writes:
+            written = list(_written(write))
+            for _, view in self.uncertain:
+                group, below = self.group(view), self.below(view)
+                for target in written:
+                    if target not in group:
+                        continue
+                    others = group - below if target in below else below
+                    if (target in below or self.place[view] < self.place[write]) and self.seen_after(write, others):
+                        return write
+        return None
+
+    def view_of_a_changed_input(self, exported: ExportedProgram) -> Node | None:
+        """A result other than the input itself."""
+        given = {spec.arg.name for spec in exported.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT}
+        changed = {node for write in self.writes for target in _written(write) for node in self.group(target)}
+        inputs = {node for node in changed if node.op == "placeholder" and node.name in given}
+        if not inputs:
+            return None
+        names = set(exported.graph_signature.user_outputs)
+        for node in self.place:
+            of_input = node in changed and node not in inputs and not _is_whole(node)
+            if of_input and node.name in names and inputs & self.group(node):
+                return node
+        return None
+
+    def below(self, node: Node) -> set[Node]:
+        """It and what lies in its memory by way of it."""
+        return _reached(node, lambda each: self.views.get(each, []))
+
+    def group(self, node: Node) -> set[Node]:
+        """All that may lie in its memory."""
+        return _reached(node, lambda each: [*self.views.get(each, []), *self.viewed.get(each, [])])
+
+    def seen_after(self, write: Node, values: set[Node]) -> bool:
+        """Somebody reads one of them after that, or holds it outside."""
+        return any(
+            value.op == "placeholder" or any(self.place[user] > self.place[write] for user in value.users) for value in values
+        )
+
+
+def _reached(node: Node, neighbours) -> set[Node]:
+    found, open_ = {node}, [node]
+    while open_:
+        for each in neighbours(open_.pop()):
+            if each not in found:
+                found.add(each)
+                open_.append(each)
+    return found
+
+
+def _memory_of(node: Node) -> Iterator[tuple[Node, bool]]:
+    """The arguments in whose memory a result lies, and whether it does so for certain."""
+    if is_getitem(node):
+        yield node.args[0], True
+    elif is_operator(node):
+        packet = node.target.overloadpacket
+        if is_view(node):
+            for argument in _annotated(node, written=False):
+                yield argument, packet not in _VIEWS_OR_COPIES
+        elif is_mutating(node):
+            for argument in _written(node):
+                yield argument, True
+        elif packet in _PERHAPS_VIEWS or (is_tensor(node) and hides_view(node)) or _is_list_of_hidden_views(node):
+            for argument in node.all_input_nodes:
+                yield argument, False
+
+
+def _is_list_of_hidden_views(node: Node) -> bool:
+    return isinstance(node.meta.get("val"), list | tuple) and hides_view(node)
+
+
+def _written(node: Node) -> Iterator[Node]:
+    return _annotated(node, written=True)
+
+
+def _annotated(node: Node, written: bool) -> Iterator[Node]:
+    """Arguments that the schema says are written, or viewed."""
+    arguments = dict(zip((each.name for each in node.target._schema.arguments), node.args, strict=False)) | node.kwargs
+    for parameter in node.target._schema.arguments:
+        if parameter.alias_info is None or parameter.alias_info.is_write != written:
+            continue
+        given = arguments.get(parameter.name)
+        yield from (each for each in (given if isinstance(given, list | tuple) else [given]) if isinstance(each, Node))
+
+
+def _is_whole(node: Node) -> bool:
+    """What an in-place operator returns: its argument, by another name."""
+    while is_operator(node) and is_mutating(node):
+        node = next(_written(node), None)
+    return node is not None and node.op == "placeholder"
+
+
+def _overlaps(sizes: Sequence[object], strides: Sequence[object]) -> bool:
+    """Perhaps; certainly not if each stride is larger than all that the smaller ones reach."""
+    if not all(isinstance(each, int) for each in (*sizes, *strides)):
+        return True
+    reach = 0
+    for stride, size in sorted(zip(strides, sizes, strict=True)):
+        if size > 1:
+            if stride <= reach:
+                return True
+            reach += (size - 1) * stride
+    return False

@@ -1,0 +1,168 @@
+"""Writes that have no functional form: such programs get no engines, say why, and do what eager PyTorch does."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from function_module import Function
+from torch.nn import functional as F
+
+import tenure
+
+
+def compiled(forward, *args, backend="null", **members):
+    model = Function(forward, **copy.deepcopy(members))
+    return tenure.compile(model, copy.deepcopy(args), backend=backend, min_block_size=1)
+
+
+def expect_as_eager(forward, inputs, program, **members):
+    """Results, and the arguments afterwards."""
+    model = Function(forward, **copy.deepcopy(members))
+    for x in inputs:
+        theirs, ours = x.clone(memory_format=torch.preserve_format), x.clone(memory_format=torch.preserve_format)
+        want, got = model(theirs), program(ours)
+        for one, other in zip(*(each if isinstance(each, tuple) else (each,) for each in (want, got)), strict=True):
+            assert torch.equal(one, other)
+        assert torch.equal(theirs, ours)
+
+
+def then(view, write):
+    """A view is made of a new tensor, one of the two is written, the other read."""
+
+    def forward(m, x):
+        y = x * 2
+        z = view(y)
+        (y if write == "base" else z).add_(1)
+        return (z if write == "base" else y) * 1
+
+    return forward
+
+
+HIDDEN = {
+    "einsum": lambda y: torch.einsum("ij->ji", y),
+    "meshgrid": lambda y: torch.meshgrid(y[0], y[1], indexing="ij")[0],
+    "unsafe_chunk": lambda y: torch.unsafe_chunk(y, 2)[0],
+    "unsafe_split": lambda y: torch.unsafe_split(y, 2)[0],
+    "dropout": lambda y: F.dropout(y, 0.5, training=False),
+}
+WRITES = [
+    (name, write) for name in HIDDEN for write in ("base", "view") if (name, write) != ("meshgrid", "view")
+]  # it overlaps itself
+
+
+@pytest.mark.parametrize(("name", "write"), WRITES)
+def test_a_write_behind_a_view_that_a_schema_hides(name, write):
+    forward = then(HIDDEN[name], write)
+    program = compiled(forward, torch.randn(4, 6))
+    assert not program.engines
+    assert "no engines: what add_ (aten.add_) writes may reach" in str(program.report)
+    expect_as_eager(forward, [torch.randn(4, 6) for _ in range(4)], program)
+
+
+@pytest.mark.parametrize("name", ["einsum", "dropout"])
+def test_torch_compile_runs_such_a_graph_as_eager_pytorch(name):
+    torch._dynamo.reset()
+    forward, x = then(HIDDEN[name], "base"), torch.randn(4, 6)
+    fast = torch.compile(Function(forward), backend="tenure", options={"backend": "null", "min_block_size": 1})
+    with torch.no_grad():
+        assert torch.equal(fast(x), Function(forward)(x))
+
+
+def reshaped_input(m, x):
+    y = x.reshape(24)
+    y.mul_(3)
+    return y[1:] + 0
+
+
+def flattened_input(m, x):
+    x.flatten().add_(1)
+    return x * 2
+
+
+def reshaped_value(m, x):
+    a = x * 2
+    a.reshape(24).mul_(2)
+    return a + 0
+
+
+def read_before_and_after(m, x):
+    a = x * 2
+    y = a.reshape(24)
+    a.add_(1)
+    return y * 1, a * 1
+
+
+def of_a_buffer(m, x):
+    m.kept.reshape(24).add_(x.flatten())
+    return m.kept * 1
+
+
+DENSE, STRIDED = torch.randn(4, 6), torch.randn(6, 4).t()
+
+
+@pytest.mark.parametrize("sample", [DENSE, STRIDED], ids=["dense", "strided"])
+@pytest.mark.parametrize("forward", [reshaped_input, flattened_input, reshaped_value, read_before_and_after, of_a_buffer])
+def test_a_write_that_reaches_as_far_as_the_strides_of_the_inputs_let_it(forward, sample):
+    members = {"kept": torch.randn(6, 4).t()} if forward is of_a_buffer else {}
+    program = compiled(forward, sample, **members)
+    assert not program.engines
+    assert "no engines" in str(program.report)
+    inputs = [torch.randn(4, 6) if k % 2 else torch.randn(6, 4).t() for k in range(6)]
+    if forward is of_a_buffer:
+        inputs = inputs[:1]  # what eager does to the buffer then decides the next
+    expect_as_eager(forward, inputs, program, **members)
+
+
+def test_a_view_of_an_input_that_is_changed_stays_a_view():
+    def forward(m, x):
+        x.add_(1)
+        return x[1:], x.sin()
+
+    program = compiled(forward, torch.randn(4, 6))
+    assert "returns a view of an input that it changes" in str(program.report)
+    for _ in range(3):
+        x = torch.randn(4, 6)
+        view, _ = program(x)
+        assert view.data_ptr() == x[1:].data_ptr()
+
+
+def test_what_torch_export_cannot_bring_into_functional_form_runs_as_it_is():
+    def forward(m, x):
+        x.squeeze_(0)
+        return x * 2
+
+    program = compiled(forward, torch.randn(1, 6))
+    assert "no engines: torch.export cannot bring the program into functional form" in str(program.report)
+    for _ in range(3):
+        x, y = torch.randn(1, 6), torch.randn(1, 6)
+        y.copy_(x)
+        assert torch.equal(program(x), Function(forward)(y))
+        assert x.shape == y.shape
+
+
+def written_and_not_seen_elsewhere(m, x):
+    h = (x + 1).flatten(1)
+    h.relu_()
+    return h.sum(1)
+
+
+def residual_of_a_dropout(m, x):
+    h = F.dropout(x * 2, 0.1, training=False)
+    h += x
+    return h.relu()
+
+
+def conversions_to_the_same(m, x):
+    y = (x * 2).to(torch.float32)
+    y /= 3
+    return y.reshape(-1) + 1
+
+
+@pytest.mark.parametrize("forward", [written_and_not_seen_elsewhere, residual_of_a_dropout, conversions_to_the_same])
+def test_where_nobody_else_sees_what_is_written_there_are_engines(forward):
+    program = compiled(forward, torch.randn(4, 6))
+    assert program.engines, str(program.report)
+    small = torch.arange(-12.0, 12.0)  # sums are exact in any order
+    expect_as_eager(forward, [small.view(4, 6) if k % 2 else small.view(6, 4).t() for k in range(4)], program)
