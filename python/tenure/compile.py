@@ -134,7 +134,7 @@ def _functional(exported: ExportedProgram, observe: bool) -> tuple[ExportedProgr
     except Error as error:
         if higher_order_operators(exported):
             raise
-        return as_exported(exported), error.message
+        return as_exported(exported), reason or error.message
     if overlapping := writes_that_overlap(program.graph):
         reason = reason or f"it writes through as_strided into memory that overlaps itself ({overlapping[0].name})"
     return program, reason

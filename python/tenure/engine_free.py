@@ -36,6 +36,9 @@ _PERHAPS_VIEWS = {
 
 def why_no_engines(exported: ExportedProgram) -> str | None:
     """Of a program as torch.export traces it: which write has no functional form. None if all have one."""
+    for node in exported.graph.nodes:
+        if is_operator(node) and torch.Tag.inplace_view in node.target.tags and _is_whole(node):
+            return f"{_named(node)} gives an input other sizes or strides, in place"
     memory = _Memory(exported.graph)
     if (write := memory.write_of_uncertain_reach()) is not None:
         return f"what {_named(write)} writes may reach other tensors or not, by the strides of the inputs or by a hidden view"

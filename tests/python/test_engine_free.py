@@ -128,18 +128,45 @@ def test_a_view_of_an_input_that_is_changed_stays_a_view():
         assert view.data_ptr() == x[1:].data_ptr()
 
 
-def test_what_torch_export_cannot_bring_into_functional_form_runs_as_it_is():
-    def forward(m, x):
-        x.squeeze_(0)
-        return x * 2
+def squeezed(m, x):
+    x.squeeze_(0)
+    return x * 2
 
+
+def squeezed_after_a_write(m, x):
+    """Whose functional form would leave the sizes of the input."""
+    y = x.contiguous()
+    y.mul_(3)
+    y.squeeze_()
+    return x.abs()
+
+
+@pytest.mark.parametrize("forward", [squeezed, squeezed_after_a_write])
+def test_an_input_that_gets_other_sizes_in_place_gets_them(forward):
     program = compiled(forward, torch.randn(1, 6))
-    assert "no engines: torch.export cannot bring the program into functional form" in str(program.report)
-    for _ in range(3):
+    assert "gives an input other sizes or strides, in place" in str(program.report)
+    for _ in range(4):
         x, y = torch.randn(1, 6), torch.randn(1, 6)
         y.copy_(x)
         assert torch.equal(program(x), Function(forward)(y))
         assert x.shape == y.shape
+
+
+def test_what_torch_export_cannot_bring_into_functional_form_runs_as_it_is():
+    def forward(m, x):
+        m.kept.add_(1)
+        return m.twin * x
+
+    class Tied(Function):
+        def __init__(self):
+            super().__init__(forward, kept=torch.zeros(6))
+            self.register_buffer("twin", self.kept)
+
+    program = tenure.compile(Tied(), (torch.randn(6),), backend="null", min_block_size=1)
+    model = Tied()
+    for _ in range(4):
+        x = torch.randn(6)
+        assert torch.equal(program(x), model(x))
 
 
 def written_and_not_seen_elsewhere(m, x):
