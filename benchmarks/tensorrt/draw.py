@@ -24,18 +24,18 @@ def draw(measured: Path, picture: Path) -> None:
         axis.scatter(places, [row["host"] for row in rows], marker="_", s=500, color="black", linewidth=1.2, zorder=3)
         for place, row in zip(places, rows, strict=True):
             axis.annotate(f"{row['total']:.0f}", (place, row["total"]), (0, 2), textcoords="offset points", ha="center", fontsize=8)
-            if not row["results_stay"]:
-                axis.annotate(
-                    "overwrites results", (place, 0), (0, 6), textcoords="offset points", ha="center", rotation=90, fontsize=8
-                )
         axis.set_title(f"{found['model']}: {found['engines']} engines", fontsize=10)
-        settings = [row["setting"].replace("Torch-TensorRT, ", "") for row in rows]
-        axis.set_xticks(list(places), settings, rotation=40, ha="right", fontsize=8)
+        axis.set_xticks(list(places), list(map(label, rows)), rotation=40, ha="right", fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("µs a run")
     figure.suptitle(f"The same engines on {everything['gpu']}, default stream; the line is the host's part", fontsize=11)
     with matplotlib.rc_context({"svg.fonttype": "none"}):  # text stays text
         figure.savefig(picture)
+
+
+def label(row: dict) -> str:
+    setting = row["setting"].replace("Torch-TensorRT, ", "")
+    return setting if row["results_stay"] else f"{setting}:\noverwrites results"
 
 
 if __name__ == "__main__":
