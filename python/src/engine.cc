@@ -50,6 +50,9 @@ void register_engine(nb::module_& m) {
           "outputs", [](const Engine& engine) { return describe_bindings(engine.spec().outputs); },
           nb::sig("def outputs(self) -> list[dict[str, object]]"), "As for inputs.")
       .def(
+          "is_declared_unowned", [](const Engine& engine, size_t output) { return engine.is_declared_unowned(output); },
+          nb::arg("output"), "Whether the output is unowned because somebody said so, not because it leaves the program.")
+      .def(
           "set_output_tensors_as_unowned",
           [](Engine& engine, bool unowned, std::optional<size_t> output) {
             if (output)

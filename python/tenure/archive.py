@@ -23,9 +23,9 @@ from .atomic_file import replacing
 from .compile import Artifact, EngineArtifact
 from .engine_spec import Binding, EngineSpec, Size
 from .errors import Error, error_context
+from .stored_file import MANIFEST_RECORD
 
 FORMAT_VERSION = 1
-MANIFEST_RECORD = "data/tenure/manifest.json"
 BLOB_RECORD = "data/tenure/engines/{}.blob"
 
 

@@ -6,7 +6,7 @@ Engines need the functional form. Where it would give other numbers than the pro
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch.export import ExportedProgram
@@ -34,10 +34,18 @@ _PERHAPS_VIEWS = {
 }
 
 
+# Their result may be their argument, the same tensor object, whose sizes an operator in place changes.
+_PERHAPS_ITSELF = {
+    *(aten.to, aten.contiguous, aten.type_as, aten.positive, aten.real, aten.conj, aten.resolve_conj, aten.resolve_neg),
+    *(aten.conj_physical, aten.lift, aten.to_dense, aten.sum_to_size, aten.atleast_1d, aten.atleast_2d, aten.atleast_3d),
+    *(aten.dropout, aten.alpha_dropout, aten.feature_dropout, aten.feature_alpha_dropout, aten.expand_as, aten.reshape),
+}
+
+
 def why_no_engines(exported: ExportedProgram) -> str | None:
     """Of a program as torch.export traces it: which write has no functional form. None if all have one."""
     for node in exported.graph.nodes:
-        if is_operator(node) and torch.Tag.inplace_view in node.target.tags and _is_whole(node):
+        if is_operator(node) and torch.Tag.inplace_view in node.target.tags and _is_whole(node, but_for=_PERHAPS_ITSELF):
             return f"{_named(node)} gives an input other sizes or strides, in place"
     memory = _Memory(exported.graph)
     if (write := memory.write_of_uncertain_reach()) is not None:
@@ -175,10 +183,15 @@ def _annotated(node: Node, written: bool) -> Iterator[Node]:
         yield from (each for each in (given if isinstance(given, list | tuple) else [given]) if isinstance(each, Node))
 
 
-def _is_whole(node: Node) -> bool:
-    """What an in-place operator returns: its argument, by another name."""
-    while is_operator(node) and is_mutating(node):
-        node = next(_written(node), None)
+def _is_whole(node: Node, but_for: Collection[torch._ops.OpOverloadPacket] = ()) -> bool:
+    """An input by another name: what operators in place return, and those of `but_for`."""
+    while is_operator(node):
+        if is_mutating(node):
+            node = next(_written(node), None)
+        elif node.target.overloadpacket in but_for:
+            node = node.args[0]
+        else:
+            return False
     return node is not None and node.op == "placeholder"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, get_type_hints
@@ -12,7 +13,7 @@ from . import _tenure
 from .compile import Report
 from .errors import Error
 from .report import Explanation, Stats, explanation_from
-from .stored_file import StoredFile
+from .stored_file import MANIFEST_RECORD, StoredFile
 from .structure import CallStructure, ValueSpec
 
 
@@ -68,9 +69,15 @@ class Program:
         """Writes the program as one file that tenure.load, torch.export.load and C++ open.
 
         The file appears whole or not at all: a temporary file in the same folder takes the path's place when it is on disk. Works
-        for loaded programs too, even if their file is gone by now. Raises Error if the path cannot be written.
+        for loaded programs too, even if their file is gone by now. Outputs of engines that were declared unowned stay so. Raises
+        Error if the path cannot be written.
         """
-        self._file.copy_to(path)
+        if not self.engines:
+            return self._file.copy_to(path)
+        manifest = json.loads(self._file.record(MANIFEST_RECORD))
+        if not _declare_unowned(manifest["engines"], self.engines):
+            return self._file.copy_to(path)
+        return self._file.copy_with(path, MANIFEST_RECORD, json.dumps(manifest, indent=1).encode())
 
     def explain(self, sizes: Mapping[str, int] | None = None) -> Explanation:
         """Who owns each value's memory, how many bytes, where, how long and why. `print` it, or read `.values` or `.json()`.
@@ -149,6 +156,17 @@ class Program:
         self._structure = structure
         self._plain_args = structure.plain_args
         return structure
+
+
+def _declare_unowned(entries: Sequence[dict[str, Any]], engines: Mapping[str, _tenure.Engine]) -> bool:
+    """Makes the manifest's entries say what is declared now. Whether they said something else."""
+    changed = False
+    for entry in entries:
+        for output, row in enumerate(entry["outputs"]):
+            declared = engines[entry["name"]].is_declared_unowned(output)
+            changed |= declared != row.get("unowned", False)
+            row["unowned"] = declared
+    return changed
 
 
 def _checked(options: SessionOptions | None) -> SessionOptions:

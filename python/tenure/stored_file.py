@@ -9,11 +9,15 @@ import weakref
 import zipfile
 from collections.abc import Iterator
 
+import torch
+from torch.export.pt2_archive._package import PT2ArchiveWriter
+
 from .atomic_file import replacing
 from .errors import Error
 
 _CHUNK = 1 << 24  # bytes
-_MANIFEST = "data/tenure/manifest.json"
+MANIFEST_RECORD = "data/tenure/manifest.json"
+_WRITERS_OWN = (".data/", "version", "byteorder", ".format_version", ".storage_alignment", "archive_version", "archive_format")
 
 
 class StoredFile:
@@ -34,7 +38,7 @@ class StoredFile:
     def custom_op_libraries(self) -> list[str]:
         """What the manifest names, or nothing if there is no manifest that can be read: loading will then say what is wrong."""
         try:
-            return [str(name) for name in json.loads(self.record(_MANIFEST)).get("custom_op_libraries", [])]
+            return [str(name) for name in json.loads(self.record(MANIFEST_RECORD)).get("custom_op_libraries", [])]
         except Exception:
             return []
 
@@ -63,6 +67,18 @@ class StoredFile:
         with replacing(path) as target:
             for chunk in self._chunks():
                 target.write(chunk)
+            self.check_unchanged()
+
+    def copy_with(self, path: str | os.PathLike[str], name: str, content: bytes) -> None:
+        """Writes a copy with another content of one record, whole or not at all. Raises Error."""
+        with replacing(path) as target, self._lock, open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            reader = torch._C.PyTorchFileReader(file)
+            with PT2ArchiveWriter(target) as writer:
+                written = set(writer.archive_file.get_all_written_records())
+                for record in reader.get_all_records():
+                    if record not in written and not record.startswith(_WRITERS_OWN):
+                        writer.write_bytes(record, content if record == name else reader.get_record(record))
             self.check_unchanged()
 
     def _chunks(self) -> Iterator[bytes]:

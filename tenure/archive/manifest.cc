@@ -48,6 +48,10 @@ std::vector<Binding> read_bindings(const json& engine, const char* key) {
       check(input >= 0, ErrorCode::kBadFile, "\"aliases_input\" is negative");
       binding.aliases_input = static_cast<size_t>(input);
     }
+    if (const auto unowned = source.find("unowned"); unowned != source.end()) {
+      check(unowned->is_boolean(), ErrorCode::kBadFile, "\"unowned\" must be true or false, not ", unowned->dump());
+      binding.declared_unowned = unowned->get<bool>();
+    }
     bindings.push_back(std::move(binding));
   }
   return bindings;

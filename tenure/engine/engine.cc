@@ -38,7 +38,10 @@ Engine::Engine(EngineSpec spec, std::unique_ptr<CompiledEngine> compiled)
       compiled_(std::move(compiled)),
       ownership_(spec_.outputs.size()) {
   with_context([&] { return concat("engine \"", spec_.name, "\""); }, [&] { check_sizes(spec_); });
-  for (const Binding& output : spec_.outputs) depends_on_data_.push_back(tenure::sizes_depend_on_data(output));
+  for (size_t i = 0; i < spec_.outputs.size(); ++i) {
+    depends_on_data_.push_back(tenure::sizes_depend_on_data(spec_.outputs[i]));
+    ownership_[i].unowned = spec_.outputs[i].declared_unowned;
+  }
 }
 
 std::vector<int64_t> Engine::output_sizes(size_t index, std::span<const at::Tensor> inputs) const {
@@ -101,6 +104,12 @@ bool Engine::are_output_tensors_unowned(size_t output) const {
   check_output(output);
   const std::lock_guard lock(mutex_);
   return ownership_[output].unowned;
+}
+
+bool Engine::is_declared_unowned(size_t output) const {
+  check_output(output);
+  const std::lock_guard lock(mutex_);
+  return ownership_[output].unowned && ownership_[output].escapes_through.empty();
 }
 
 void Engine::set_output_escapes(size_t output, std::string reason) {

@@ -115,6 +115,9 @@ class Engine {
   bool are_output_tensors_unowned() const;
   bool are_output_tensors_unowned(size_t output) const;
 
+  /// True if the output is unowned because somebody said so, not because it escapes: what a file must keep.
+  bool is_declared_unowned(size_t output) const;
+
   /// The ownership analysis's finding, told once when the program loads: output `output` leaves the program, through what `reason`
   /// says ("returned as output 0 through %view"). The output becomes unowned and must stay so.
   void set_output_escapes(size_t output, std::string reason);

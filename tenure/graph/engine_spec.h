@@ -21,6 +21,7 @@ struct Binding {
   /// has run; an input's dynamic dimension, and an output's that depends on data, is its own symbol.
   std::vector<Expr> sizes;
   std::optional<size_t> aliases_input;  // this output is written into the memory of that input (KV cache)
+  bool declared_unowned = false;        // the user said that the caller gets this output, whatever the graph tells
 };
 
 /// What a file says about an engine. The blob is the backend's own format.

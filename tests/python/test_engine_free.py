@@ -152,6 +152,21 @@ def test_an_input_that_gets_other_sizes_in_place_gets_them(forward):
         assert x.shape == y.shape
 
 
+def test_a_buffer_that_gets_other_sizes_in_place_gets_them_through_what_returns_it():
+    def forward(m, x):
+        seen = m.kept + x
+        same = m.kept.to(torch.float32)
+        same.mul_(2)
+        same.squeeze_()
+        return seen, same * 1
+
+    program, model = compiled(forward, torch.zeros(()), kept=torch.ones(1)), Function(forward, kept=torch.ones(1))
+    for _ in range(4):
+        for got, want in zip(program(torch.zeros(())), model(torch.zeros(())), strict=True):
+            assert got.shape == want.shape
+            assert torch.equal(got, want)
+
+
 def test_what_torch_export_cannot_bring_into_functional_form_runs_as_it_is():
     def forward(m, x):
         m.kept.add_(1)

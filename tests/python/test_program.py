@@ -352,3 +352,31 @@ def test_compile_leaves_no_temporary_files(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
     program.save(tmp_path / "model.pt2")
     assert os.listdir(tmp_path) == ["model.pt2"]
+
+
+def test_an_output_that_was_declared_unowned_stays_so_in_the_file(tmp_path):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kept, self.returned = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return torch.sin(self.kept(x)), self.returned(x)
+
+    def flags(program):
+        return [program.engines["engine_0"].are_output_tensors_unowned(output=output) for output in range(2)]
+
+    x = torch.randn(2, 4)
+    program = tenure.compile(Model(), (x,), backend="null", min_block_size=1, torch_executed_ops={"aten.sin"})
+    assert sorted(flags(program)) == [False, True]
+    kept = flags(program).index(False)
+    program.engines["engine_0"].set_output_tensors_as_unowned(True, output=kept)
+    want = program(x)
+    program.save(tmp_path / "declared.pt2")
+    loaded = tenure.load(tmp_path / "declared.pt2")
+    assert flags(loaded) == [True, True]
+    assert all(map(torch.equal, loaded(x), want))
+    assert len(torch.export.load(tmp_path / "declared.pt2").graph.nodes)
+    loaded.engines["engine_0"].set_output_tensors_as_unowned(False, output=kept)
+    loaded.save(tmp_path / "declared.pt2")  # over the file that it is from
+    assert sorted(flags(tenure.load(tmp_path / "declared.pt2"))) == [False, True]
