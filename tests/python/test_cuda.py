@@ -7,14 +7,13 @@ import itertools
 import pytest
 import torch
 from function_module import Function
+from late_reads import A_LITTLE_WHILE, read_late_elsewhere
 from run_threads import run_threads
 from torch import nn
 
 import tenure
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")]
-
-A_LITTLE_WHILE = 20_000_000  # clock cycles of the GPU, some 10 ms
 
 
 def network() -> nn.Module:
@@ -92,12 +91,7 @@ def test_a_result_that_another_stream_still_reads_is_not_written(backend):
     want = model(x)
     other = torch.cuda.Stream()
     for _ in range(5):
-        result = program(x)
-        other.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(other):
-            torch.cuda._sleep(A_LITTLE_WHILE)
-            copy = result.clone()
-            del result
+        copy = read_late_elsewhere(lambda: program(x), other)
         for _ in range(3):
             program(torch.zeros_like(x))
         torch.cuda.synchronize()

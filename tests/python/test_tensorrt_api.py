@@ -6,6 +6,7 @@ import io
 
 import pytest
 import torch
+from late_reads import read_late_elsewhere
 from places import TENSORRT, why_not
 from run_threads import run_threads
 from torch import nn
@@ -14,8 +15,6 @@ import tenure
 
 reason = why_not(TENSORRT)
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(reason is not None, reason=reason or "")]
-
-A_LITTLE_WHILE = 20_000_000  # clock cycles of the GPU, some 10 ms
 
 
 def requests() -> int:
@@ -82,12 +81,7 @@ def test_a_result_that_another_stream_still_reads_is_not_written(engine):
     x = torch.randn(8, 64, device="cuda")
     want, other = execute(engine, x).clone(), torch.cuda.Stream()
     for _ in range(5):
-        result = execute(engine, x)
-        other.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(other):
-            torch.cuda._sleep(A_LITTLE_WHILE)
-            copy = result.clone()
-            del result
+        copy = read_late_elsewhere(lambda: execute(engine, x), other)
         for _ in range(3):
             execute(engine, torch.zeros_like(x))
         torch.cuda.synchronize()
