@@ -33,21 +33,23 @@ set_target_properties(tenure::torch PROPERTIES
 file(GLOB tenure_nvidia "${TENURE_TORCH_DIR}/../nvidia/cu[0-9]*" "${TENURE_TORCH_DIR}/../nvidia/cuda_runtime")
 find_path(TENURE_CUDA_INCLUDE cuda_runtime_api.h HINTS ${tenure_nvidia} /usr/local/cuda PATH_SUFFIXES include)
 find_path(TENURE_CUDA_CRT crt/host_config.h HINTS ${tenure_nvidia} /usr/local/cuda PATH_SUFFIXES include)
+find_path(TENURE_NVTX_INCLUDE nvtx3/nvToolsExt.h HINTS ${tenure_nvidia} "${TENURE_TORCH_DIR}/../nvidia/nvtx" /usr/local/cuda PATH_SUFFIXES include)
 find_library(TENURE_CUDART NAMES libcudart.so.13 libcudart.so.12 libcudart.so HINTS ${tenure_nvidia} /usr/local/cuda PATH_SUFFIXES lib lib64)
 set(tenure_has_cuda OFF)
-if(EXISTS "${TENURE_TORCH_DIR}/lib/libc10_cuda.so" AND TENURE_CUDA_INCLUDE AND TENURE_CUDA_CRT AND TENURE_CUDART)
+if(EXISTS "${TENURE_TORCH_DIR}/lib/libc10_cuda.so" AND TENURE_CUDA_INCLUDE AND TENURE_CUDA_CRT AND TENURE_NVTX_INCLUDE AND TENURE_CUDART)
   set(tenure_has_cuda ON)
 endif()
 option(TENURE_CUDA "Run programs on CUDA devices" ${tenure_has_cuda})
 if(TENURE_CUDA)
   if(NOT tenure_has_cuda)
-    message(FATAL_ERROR "TENURE_CUDA needs a torch with CUDA, cuda_runtime_api.h, crt/host_config.h (pip install nvidia-cuda-crt) and libcudart; "
-                        "found ${TENURE_TORCH_DIR}, ${TENURE_CUDA_INCLUDE}, ${TENURE_CUDA_CRT}, ${TENURE_CUDART}")
+    message(FATAL_ERROR "TENURE_CUDA needs a torch with CUDA, cuda_runtime_api.h, crt/host_config.h (pip install nvidia-cuda-crt), "
+                        "nvtx3/nvToolsExt.h (nvidia-nvtx) and libcudart; found ${TENURE_TORCH_DIR}, ${TENURE_CUDA_INCLUDE}, ${TENURE_CUDA_CRT}, "
+                        "${TENURE_NVTX_INCLUDE}, ${TENURE_CUDART}")
   endif()
   add_library(tenure::torch_cuda SHARED IMPORTED)
   set_target_properties(tenure::torch_cuda PROPERTIES
     IMPORTED_LOCATION "${TENURE_TORCH_DIR}/lib/libc10_cuda.so"
-    INTERFACE_INCLUDE_DIRECTORIES "${TENURE_CUDA_INCLUDE};${TENURE_CUDA_CRT}"
+    INTERFACE_INCLUDE_DIRECTORIES "${TENURE_CUDA_INCLUDE};${TENURE_CUDA_CRT};${TENURE_NVTX_INCLUDE}"
     INTERFACE_LINK_LIBRARIES "tenure::torch;${TENURE_CUDART}")
 endif()
 

@@ -80,7 +80,6 @@ Span RunTrace::span_of(const Noted& noted) const {
 // Engines tell how long their layers took, not when: here they follow one another from where the engine began.
 void RunTrace::add_layers(const Noted& noted, const Span& engine, std::vector<Span>& spans) const {
   Span span = engine;
-  span.target = engine.target;
   span.kind = Span::Kind::kLayer;
   for (const LayerTime& layer : noted.layers) {
     span.name = layer.name;
