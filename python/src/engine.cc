@@ -17,23 +17,27 @@
 namespace nb = nanobind;
 
 namespace tenure::python {
+namespace {
+
+template <typename Tell>
+std::map<std::string, std::string> of_each_backend(const Tell& tell) {
+  std::map<std::string, std::string> told;
+  for (const std::string& name : backend_names()) told[name] = tell(find_backend(name));
+  return told;
+}
+
+}  // namespace
 
 void register_engine(nb::module_& m) {
   m.def(
-      "backend_runtimes",
-      [] {
-        std::map<std::string, std::string> runtimes;
-        for (const std::string& name : backend_names()) runtimes[name] = find_backend(name).runtime();
-        return runtimes;
-      },
+      "backend_runtimes", [] { return of_each_backend([](const Backend& backend) { return backend.runtime(); }); },
       "Of each backend of this build the runtime behind it, with its version; empty where that is Tenure itself.");
   m.def(
       "backend_devices",
       [] {
-        std::map<std::string, std::string> devices;
-        for (const std::string& name : backend_names())
-          devices[name] = c10::DeviceTypeName(find_backend(name).device_type().value_or(c10::kCPU), /*lower_case=*/true);
-        return devices;
+        return of_each_backend([](const Backend& backend) {
+          return c10::DeviceTypeName(backend.device_type().value_or(c10::kCPU), /*lower_case=*/true);
+        });
       },
       "Of each backend of this build the type of device that an engine on its own runs on: \"cpu\", \"cuda\".");
   nb::class_<Engine>(m, "Engine", "A compiled engine of a program; all sessions of the program share it. Thread-safe.")

@@ -45,10 +45,7 @@ def inspect(
         sys.stdout.write(explanation.json() + "\n")
         return
     rich.print(_summary(program))
-    if sys.stdout.isatty():
-        rich.print(explanation)
-    else:
-        print(explanation)  # whole lines, for grep
+    _show(explanation)
 
 
 @app.command()
@@ -74,10 +71,15 @@ def trace(
             program.run(inputs)
     if out is not None:
         noted.save(out)
+    _show(noted)
+
+
+def _show(table: object) -> None:
+    """In colour on a terminal; else whole lines, for grep."""
     if sys.stdout.isatty():
-        rich.print(noted)
+        rich.print(table)
     else:
-        print(noted)
+        print(table)
 
 
 def _sizes(given: list[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
 
-from .node_facts import hides_view, is_getitem, is_mutating, is_operator, is_tensor, is_view, operator_names
+from .node_facts import arguments_of, hides_view, is_getitem, is_mutating, is_operator, is_view, operator_names, tensors_of
 
 aten = torch.ops.aten
 
@@ -32,8 +32,6 @@ _PERHAPS_VIEWS = {
     aten.pixel_shuffle,
     aten.pixel_unshuffle,
 }
-
-
 # Their result may be their argument, the same tensor object, whose sizes an operator in place changes.
 _PERHAPS_ITSELF = {
     *(aten.to, aten.contiguous, aten.type_as, aten.positive, aten.real, aten.conj, aten.resolve_conj, aten.resolve_neg),
@@ -69,7 +67,7 @@ def writes_that_overlap(graph: Graph) -> list[Node]:
     That is what torch.export makes of a write into a piece of such a view. Which of the elements stays is nobody's promise; in
     eager PyTorch only the piece is written.
     """
-    scatters = graph.find_nodes(op="call_function", target=torch.ops.aten.as_strided_scatter.default)
+    scatters = graph.find_nodes(op="call_function", target=aten.as_strided_scatter.default)
     return [node for node in scatters if _overlaps(*node.args[2:4])]
 
 
@@ -160,13 +158,9 @@ def _memory_of(node: Node) -> Iterator[tuple[Node, bool]]:
         elif is_mutating(node):
             for argument in _written(node):
                 yield argument, True
-        elif packet in _PERHAPS_VIEWS or (is_tensor(node) and hides_view(node)) or _is_list_of_hidden_views(node):
+        elif packet in _PERHAPS_VIEWS or (tensors_of(node) and hides_view(node)):
             for argument in node.all_input_nodes:
                 yield argument, False
-
-
-def _is_list_of_hidden_views(node: Node) -> bool:
-    return isinstance(node.meta.get("val"), list | tuple) and hides_view(node)
 
 
 def _written(node: Node) -> Iterator[Node]:
@@ -175,7 +169,7 @@ def _written(node: Node) -> Iterator[Node]:
 
 def _annotated(node: Node, written: bool) -> Iterator[Node]:
     """Arguments that the schema says are written, or viewed."""
-    arguments = dict(zip((each.name for each in node.target._schema.arguments), node.args, strict=False)) | node.kwargs
+    arguments = arguments_of(node)
     for parameter in node.target._schema.arguments:
         if parameter.alias_info is None or parameter.alias_info.is_write != written:
             continue

@@ -185,7 +185,7 @@ def updated_statistics(node: Node) -> list[Node]:
     """What a normalization in training writes into, though its schema is silent: the running statistics that it is given."""
     if not is_operator(node) or node.target.overloadpacket not in _TRAINING:
         return []
-    arguments = _arguments(node)
+    arguments = arguments_of(node)
     if arguments.get(_TRAINING[node.target.overloadpacket], False) is False:
         return []
     return [given for name in ("running_mean", "running_var") if isinstance(given := arguments.get(name), Node)]
@@ -213,14 +213,14 @@ def _keeps_gaps(node: Node) -> bool:
     return node.target.overloadpacket in _FUNCTIONAL_WRITES and memory_order(node.meta["val"]) is None
 
 
-def _arguments(node: Node) -> dict[str, object]:
+def arguments_of(node: Node) -> dict[str, object]:
     """Of an operator, by name, as given."""
     return dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False)) | node.kwargs
 
 
 def drops_nothing(node: Node) -> bool:
     """The only randomness of attention is dropout, which inference does without."""
-    arguments = _arguments(node)
+    arguments = arguments_of(node)
     names = {argument.name for argument in node.target._schema.arguments}
     return "dropout_p" in names and arguments.get("dropout_p", 0.0) == 0.0
 

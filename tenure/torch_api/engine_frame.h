@@ -48,8 +48,7 @@ class EngineFrame {
   std::unique_ptr<EngineContext> context_;
   std::vector<Output> outputs_;
   std::vector<std::unique_ptr<CellPool>> dense_inputs_;
-  std::unique_ptr<CellPool>
-      made_;  // what the engine asks for itself, on a device: scratch memory, outputs whose sizes depend on data
+  std::unique_ptr<CellPool> made_;  // on a device: what the engine asks for while it runs (scratch, data-dependent outputs)
   uint64_t ownership_version_ = 0;
   int64_t allocations_ = 0;
 };
