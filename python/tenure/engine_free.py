@@ -13,7 +13,19 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Graph, Node
 
-from .node_facts import arguments_of, hides_view, is_getitem, is_mutating, is_operator, is_view, operator_names, tensors_of
+from .node_facts import (
+    addresses_storage,
+    arguments_of,
+    hides_view,
+    is_getitem,
+    is_idle_dropout,
+    is_mutating,
+    is_operator,
+    is_part_of_view,
+    is_view,
+    operator_names,
+    tensors_of,
+)
 
 aten = torch.ops.aten
 
@@ -22,29 +34,35 @@ _VIEWS_OR_COPIES = {aten.reshape, aten.reshape_as, aten.flatten, aten.ravel, ate
 # Their result may be their argument or a view of it, which their schemas keep quiet about, besides those of hides_view().
 _PERHAPS_VIEWS = {
     aten.einsum,
-    aten.dropout,
-    aten.alpha_dropout,
-    aten.feature_dropout,
-    aten.feature_alpha_dropout,
     aten.tensordot,
     aten.combinations,
     aten.channel_shuffle,
     aten.pixel_shuffle,
     aten.pixel_unshuffle,
 }
+_EXPANDS = {aten.expand, aten.expand_as, aten.broadcast_to}
 # Their result may be their argument, the same tensor object, whose sizes an operator in place changes.
 _PERHAPS_ITSELF = {
     *(aten.to, aten.contiguous, aten.type_as, aten.positive, aten.real, aten.conj, aten.resolve_conj, aten.resolve_neg),
     *(aten.conj_physical, aten.lift, aten.to_dense, aten.sum_to_size, aten.atleast_1d, aten.atleast_2d, aten.atleast_3d),
-    *(aten.dropout, aten.alpha_dropout, aten.feature_dropout, aten.feature_alpha_dropout, aten.expand_as, aten.reshape),
+    *(aten.expand_as, aten.reshape),
 }
 
 
 def why_no_engines(exported: ExportedProgram) -> str | None:
     """Of a program as torch.export traces it: which write has no functional form. None if all have one."""
     for node in exported.graph.nodes:
-        if is_operator(node) and torch.Tag.inplace_view in node.target.tags and _is_whole(node, but_for=_PERHAPS_ITSELF):
+        if is_operator(node) and torch.Tag.inplace_view in node.target.tags and whole_of(node, but_for=_PERHAPS_ITSELF):
             return f"{_named(node)} gives an input other sizes or strides, in place"
+    for node in exported.graph.nodes:
+        if is_operator(node) and addresses_storage(node) and _views_input_by(_VIEWS_OR_COPIES, node.args[0], exported):
+            return f"{_named(node)} addresses the memory of what is a view of an input or a copy, by the input's strides"
+    for result in exported.graph.output_node().args[0]:
+        # Of a view by reshape, which is what becomes of it, more inputs allow.
+        if isinstance(result, Node) and _views_input_by({aten.ravel}, result, exported):
+            return f"it returns a view of an input, or of a copy where the input has gaps ({result.name})"
+    if (write := _write_through_an_expand(exported.graph)) is not None:
+        return f"{_named(write)} writes through an expanded view, of which the functional form is a rounded sum"
     memory = _Memory(exported.graph)
     if (write := memory.write_of_uncertain_reach()) is not None:
         return f"what {_named(write)} writes may reach other tensors or not, by the strides of the inputs or by a hidden view"
@@ -55,6 +73,8 @@ def why_no_engines(exported: ExportedProgram) -> str | None:
 
 def write_behind_a_hidden_view(graph: Graph) -> str | None:
     """The same for a graph that is traced for the strides of its inputs: only views that schemas hide are uncertain there."""
+    if (write := _write_through_an_expand(graph)) is not None:
+        return f"{_named(write)} writes through an expanded view"
     memory = _Memory(graph)
     memory.uncertain = [(base, view) for base, view in memory.uncertain if view.target.overloadpacket not in _VIEWS_OR_COPIES]
     write = memory.write_of_uncertain_reach()
@@ -69,6 +89,18 @@ def writes_that_overlap(graph: Graph) -> list[Node]:
     """
     scatters = graph.find_nodes(op="call_function", target=aten.as_strided_scatter.default)
     return [node for node in scatters if _overlaps(*node.args[2:4])]
+
+
+def _write_through_an_expand(graph: Graph) -> Node | None:
+    """torch.export makes `base + (new - base)`, summed over what was expanded, of what such a write leaves in the base."""
+    for write in filter(is_mutating, graph.nodes):
+        for target in _written(write):
+            seen: Node | None = target
+            while seen is not None:
+                if is_operator(seen) and seen.target.overloadpacket in _EXPANDS:
+                    return write
+                seen = next((base for base, _ in _memory_of(seen)), None)
+    return None
 
 
 def _named(node: Node) -> str:
@@ -116,7 +148,7 @@ class _Memory:
             return None
         names = set(exported.graph_signature.user_outputs)
         for node in self.place:
-            of_input = node in changed and node not in inputs and not _is_whole(node)
+            of_input = node in changed and node not in inputs and whole_of(node) is None
             if of_input and node.name in names and inputs & self.group(node):
                 return node
         return None
@@ -158,6 +190,8 @@ def _memory_of(node: Node) -> Iterator[tuple[Node, bool]]:
         elif is_mutating(node):
             for argument in _written(node):
                 yield argument, True
+        elif is_idle_dropout(node):
+            yield node.args[0], True
         elif packet in _PERHAPS_VIEWS or (tensors_of(node) and hides_view(node)):
             for argument in node.all_input_nodes:
                 yield argument, False
@@ -177,16 +211,24 @@ def _annotated(node: Node, written: bool) -> Iterator[Node]:
         yield from (each for each in (given if isinstance(given, list | tuple) else [given]) if isinstance(each, Node))
 
 
-def _is_whole(node: Node, but_for: Collection[torch._ops.OpOverloadPacket] = ()) -> bool:
-    """An input by another name: what operators in place return, and those of `but_for`."""
+def whole_of(node: Node | None, but_for: Collection[torch._ops.OpOverloadPacket] = ()) -> Node | None:
+    """The input that this is by another name (what operators in place return, and those of `but_for`), or that it is itself."""
     while is_operator(node):
         if is_mutating(node):
             node = next(_written(node), None)
-        elif node.target.overloadpacket in but_for:
+        elif node.target.overloadpacket in but_for or is_idle_dropout(node):
             node = node.args[0]
         else:
-            return False
-    return node is not None and node.op == "placeholder"
+            return None
+    return node if node is not None and node.op == "placeholder" else None
+
+
+def _views_input_by(packets: Collection[torch._ops.OpOverloadPacket], node: Node, exported: ExportedProgram) -> bool:
+    found = False
+    while is_part_of_view(node) or (is_operator(node) and is_idle_dropout(node)):
+        found = found or (is_operator(node) and node.target.overloadpacket in packets)
+        node = node.args[0]
+    return found and node.op == "placeholder" and node.name in exported.graph_signature.user_inputs
 
 
 def _overlaps(sizes: Sequence[object], strides: Sequence[object]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import sympy
 import torch
@@ -199,12 +199,22 @@ def makes_memory(node: Node) -> bool:
 def hides_view(node: Node) -> bool:
     """The result shares memory with an argument, though the schema does not say so."""
     packet, first = node.target.overloadpacket, node.args[0] if node.args else None
+    if packet is aten.einsum:
+        return _only_permutes(*node.args[:2])
     if packet in _OF_ONE:
         return isinstance(first, list | tuple) and len(first) == 1
     if packet in _OF_THE_SAME and isinstance(first, Node):
         before, after = first.meta["val"], node.meta["val"]
         return before.shape == after.shape and before.dtype == after.dtype
     return packet in _HIDDEN_VIEWS
+
+
+def _only_permutes(equation: str, operands: Sequence[Node]) -> bool:
+    """Whether an einsum is a permutation or a diagonal of one operand: nothing is multiplied or summed."""
+    if len(operands) != 1:
+        return False
+    given, arrow, kept = equation.replace(" ", "").partition("->")
+    return set(given) == set(kept if arrow else (letter for letter in given if given.count(letter) == 1 or letter == "."))
 
 
 def _keeps_gaps(node: Node) -> bool:
@@ -218,6 +228,14 @@ def arguments_of(node: Node) -> dict[str, object]:
     return dict(zip((argument.name for argument in node.target._schema.arguments), node.args, strict=False)) | node.kwargs
 
 
+def is_idle_dropout(node: Node) -> bool:
+    """In inference, or of nothing: its result is its argument."""
+    if not is_operator(node) or node.target.overloadpacket not in _DROPOUTS:
+        return False
+    _, probability, training = node.args
+    return not training or probability == 0
+
+
 def drops_nothing(node: Node) -> bool:
     """The only randomness of attention is dropout, which inference does without."""
     arguments = arguments_of(node)
@@ -225,6 +243,7 @@ def drops_nothing(node: Node) -> bool:
     return "dropout_p" in names and arguments.get("dropout_p", 0.0) == 0.0
 
 
+_DROPOUTS = {aten.dropout, aten.alpha_dropout, aten.feature_dropout, aten.feature_alpha_dropout}
 _TRAINING = {
     aten.batch_norm: "training",
     aten.native_batch_norm: "training",

@@ -13,18 +13,17 @@ import torch
 from torch._library.fake_impl import FakeImplCtx
 from torch._ops import HigherOrderOperator
 from torch.export import ExportedProgram, exported_program
-from torch.export.graph_signature import OutputKind
+from torch.export.graph_signature import ExportGraphSignature, OutputKind
 from torch.fx import Graph, Node
 
+from .engine_free import whole_of
 from .errors import Error
 from .mutations import FUNCTIONALIZED
 from .node_facts import (
     is_compute,
+    is_idle_dropout,
     is_mutating,
-    is_operator,
     is_part_of_view,
-    is_tensor,
-    is_view,
     makes_memory,
     output_specs,
     weight_tensors,
@@ -33,6 +32,7 @@ from .observed_strides import observe_strides, tell_view
 from .part import expression
 from .written_strides import drop_copies_of_the_same, write_by_copies, writes_that_may_reorder
 
+_WRITES = (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION)
 _KEPT_META = ("val", "unbacked_bindings")
 
 
@@ -63,13 +63,22 @@ def export(model: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
 
 def functionalize(program: ExportedProgram) -> ExportedProgram:
     """torch.export's functional form, of whole operators. `program` stays as it is. Raises what torch.export raises."""
-    if writes_that_may_reorder(program.graph):
+    if writes_that_may_reorder(program.graph) or any(map(is_idle_dropout, program.graph.nodes)):
         program = as_exported(program, with_samples=True)
         write_by_copies(program.graph)
+        _drop_idle_dropouts(program)
     with _copies_into_state_kept(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)  # torch's own, about its own code
         # torch's shape rule for aten::zero gives dense strides; the operator keeps those of its argument.
         return program.run_decompositions({torch.ops.aten.zero.default: torch.zeros_like})
+
+
+def _drop_idle_dropouts(program: ExportedProgram) -> None:
+    """They return their argument, of which torch.export would make a copy."""
+    for node in filter(is_idle_dropout, program.graph.nodes):
+        node.replace_all_uses_with(node.args[0])
+        program.graph.erase_node(node)
+    program.graph_signature.output_specs[:] = output_specs(program)
 
 
 @contextmanager
@@ -96,7 +105,7 @@ def decompose(program: ExportedProgram, observe: bool = True) -> ExportedProgram
     refuse_higher_order_operators(program)
     with torch.no_grad(), sizes_from_zero():
         try:
-            program = functionalize(program)
+            exported, program = program, functionalize(program)
         except Exception as error:  # torch.export raises many kinds
             raise Error(
                 "unsupported",
@@ -114,6 +123,7 @@ def decompose(program: ExportedProgram, observe: bool = True) -> ExportedProgram
         observe_strides(program)
     drop_copies_of_the_same(program.graph)
     _drop_copies(program.graph)
+    _return_what_was_written(program, exported)
     _drop_copies_into_state(program)
     _give_returned_state_its_strides(program)
     _drop_conversions_to_the_same(program.graph)
@@ -134,7 +144,7 @@ def as_exported(program: ExportedProgram, with_samples: bool = False) -> Exporte
     return ExportedProgram(
         root=program.graph_module,
         graph=graph,
-        graph_signature=program.graph_signature,
+        graph_signature=ExportGraphSignature(list(program.graph_signature.input_specs), list(program.graph_signature.output_specs)),
         state_dict=program.state_dict,
         range_constraints=program.range_constraints,
         module_call_graph=program.module_call_graph,
@@ -195,12 +205,25 @@ def _drop_copies(graph: Graph) -> None:
         return
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.clone.default):
         original = node.args[0]
-        made_here = is_operator(original) and not is_view(original) and is_tensor(original)
         private = len(original.users) == 1 or all(is_compute(user) for user in node.users)
         pending = node.meta["val"].is_complex()  # perhaps a conjugation, which a copy carries out
-        if made_here and private and not pending and node.meta["val"].stride() == original.meta["val"].stride():
+        if makes_memory(original) and private and not pending and node.meta["val"].stride() == original.meta["val"].stride():
             node.replace_all_uses_with(original)
             graph.erase_node(node)
+
+
+def _return_what_was_written(program: ExportedProgram, exported: ExportedProgram) -> None:
+    """A result that is an input itself, or a buffer, is what was written into it last, not a value that is equal to that."""
+    outputs = list(program.graph.output_node().args[0])
+    specs = program.graph_signature.output_specs
+    written = {spec.target: value for spec, value in zip(specs, outputs, strict=True) if spec.kind in _WRITES}
+    targets = {spec.arg.name: spec.target or spec.arg.name for spec in exported.graph_signature.input_specs}
+    results = [k for k, spec in enumerate(specs) if spec.kind is OutputKind.USER_OUTPUT]
+    for k, before in zip(reversed(results), reversed(exported.graph.output_node().args[0]), strict=False):
+        whole = whole_of(before) if isinstance(before, Node) else None
+        if whole is not None:
+            outputs[k] = written.get(targets[whole.name], outputs[k])
+    program.graph.output_node().args = (tuple(outputs),)
 
 
 def _drop_copies_into_state(program: ExportedProgram) -> None:
@@ -278,10 +301,12 @@ def _give_results_views_of_their_own(program: ExportedProgram) -> None:
         return twins[node]
 
     output = graph.output_node()
+    specs_and_results = list(zip(program.graph_signature.output_specs, output.args[0], strict=True))
+    written = {result for spec, result in specs_and_results if spec.kind in _WRITES}  # and so no views, but inputs themselves
     output.args = (
         tuple(
-            twin(result) if spec.kind is OutputKind.USER_OUTPUT and isinstance(result, Node) else result
-            for spec, result in zip(program.graph_signature.output_specs, output.args[0], strict=True)
+            twin(result) if spec.kind is OutputKind.USER_OUTPUT and isinstance(result, Node) and result not in written else result
+            for spec, result in specs_and_results
         ),
     )
 

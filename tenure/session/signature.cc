@@ -33,14 +33,18 @@ void append_text(std::string_view text, std::vector<int64_t>& words) {
   }
 }
 
+// copy and the scatters copy all of the storage that their argument lies in (at::clone_preserve_strides).
+bool sees_storage(std::string_view target) {
+  constexpr std::string_view kNames[] = {"as_strided", "set_", "resize", "slice_scatter", "select_scatter", "diagonal_scatter"};
+  return target == "aten::copy" || std::ranges::any_of(kNames, [&](std::string_view name) { return target.starts_with(concat("aten::", name)); });
+}
+
 // By value: whether an operator may see, beyond the tensor, the storage that it lies in.
 std::vector<char> values_seen_whole(const Graph& graph, const OwnershipTable& ownership) {
   std::vector<char> whole(graph.values.size());
   for (size_t i = graph.nodes.size(); i-- > 0;) {
     const Node& node = graph.nodes[i];
-    const bool sees_storage = node.target.starts_with("aten::as_strided") || node.target.starts_with("aten::set_") ||
-                              node.target.starts_with("aten::resize") || ownership.facts[i].custom;
-    if (sees_storage) for_each_input(node, [&](ValueId value) { whole[value.index] = 1; });
+    if (ownership.facts[i].custom || sees_storage(node.target)) for_each_input(node, [&](ValueId value) { whole[value.index] = 1; });
     size_t k = 0;
     for_each_output(node, [&](ValueId value) {
       if (whole[value.index])
@@ -229,7 +233,7 @@ SignatureRules make_signature_rules(const Graph& graph, const OwnershipTable& ow
     const auto symbol = user ? graph.value(input.value).expr.symbol() : std::nullopt;
     const bool free = is_float || (symbol && !in_sizes.contains(std::string(*symbol)));
     rules.number.push_back(!free);
-    rules.offset.push_back(user && whole[input.value.index]);
+    rules.storage.push_back(user && whole[input.value.index]);
     rules.has_free_numbers |= free;
   }
   return rules;
@@ -252,7 +256,8 @@ void describe(std::span<const IValue> inputs, const SignatureRules& rules, Signa
       if (tensor.layout() != at::kStrided) continue;
       words.insert(words.end(), tensor.sizes().begin(), tensor.sizes().end());
       words.insert(words.end(), tensor.strides().begin(), tensor.strides().end());
-      if (i < rules.offset.size() && rules.offset[i]) words.push_back(tensor.storage_offset());
+      if (i < rules.storage.size() && rules.storage[i])
+        words.insert(words.end(), {tensor.storage_offset(), static_cast<int64_t>(tensor.storage().nbytes())});
     } else if (input.isInt() || input.isBool()) {
       words.push_back(-2 - input.isBool());
       if (number_matters) words.push_back(input.isInt() ? input.toInt() : int64_t{input.toBool()});

@@ -45,7 +45,6 @@ HIDDEN = {
     "meshgrid": lambda y: torch.meshgrid(y[0], y[1], indexing="ij")[0],
     "unsafe_chunk": lambda y: torch.unsafe_chunk(y, 2)[0],
     "unsafe_split": lambda y: torch.unsafe_split(y, 2)[0],
-    "dropout": lambda y: F.dropout(y, 0.5, training=False),
 }
 WRITES = [
     (name, write) for name in HIDDEN for write in ("base", "view") if (name, write) != ("meshgrid", "view")
@@ -61,7 +60,95 @@ def test_a_write_behind_a_view_that_a_schema_hides(name, write):
     expect_as_eager(forward, [torch.randn(4, 6) for _ in range(4)], program)
 
 
-@pytest.mark.parametrize("name", ["einsum", "dropout"])
+@pytest.mark.parametrize("write", ["base", "view"])
+@pytest.mark.parametrize("dropout", [F.dropout, F.alpha_dropout, F.dropout1d])
+def test_dropout_in_inference_is_its_argument(dropout, write):
+    forward = then(lambda y: dropout(y, 0.5, training=False), write)
+    program = compiled(forward, torch.randn(4, 6))
+    assert program.engines
+    expect_as_eager(forward, [torch.randn(4, 6) for _ in range(4)], program)
+
+
+@pytest.mark.parametrize(
+    "view", [lambda y: F.dropout(y, 0.5, training=False), lambda y: torch.einsum("ij->ji", y), lambda y: torch.einsum("ii->i", y)]
+)
+@pytest.mark.parametrize("of", ["input", "value"])
+def test_results_share_memory_as_in_eager_pytorch_though_a_schema_is_silent(view, of):
+    def forward(m, x):
+        y = x if of == "input" else x * 2
+        return view(y), y, torch.relu(y) + 1
+
+    program = compiled(forward, torch.randn(3, 3))
+    assert program.engines
+    x = torch.randn(3, 3)
+    for _ in range(3):
+        one, other, _ = program(x)
+        assert one.data_ptr() == other.data_ptr()
+        assert (other.data_ptr() == x.data_ptr()) == (of == "input")
+
+
+def test_an_input_that_is_returned_after_a_write_through_a_view_is_the_input_itself():
+    def forward(m, x):
+        x.permute(0, 2, 1).add_(1)
+        return x, x * 2
+
+    program = compiled(forward, torch.zeros(2, 3, 4))
+    assert program.engines
+    for _ in range(3):
+        x = torch.zeros(2, 3, 4)
+        same, twice = program(x)
+        assert same.data_ptr() == x.data_ptr()
+        assert torch.equal(x, torch.ones(2, 3, 4))
+        assert torch.equal(twice, 2 * x)
+
+
+def test_a_copy_of_what_may_be_the_input_itself_is_a_copy():
+    program = compiled(lambda m, x: (x.sum_to_size(x.shape).clone(), x * 2), torch.ones(3))
+    x = torch.ones(3)
+    assert program(x)[0].data_ptr() != x.data_ptr()
+
+
+def test_a_write_through_an_expanded_view_is_not_rounded():
+    def forward(m, x):
+        a = x + 0
+        a.expand_as(a)[0].fill_(0.1)
+        return a * 1
+
+    program = compiled(forward, torch.ones(2, 3))
+    assert "writes through an expanded view" in str(program.report)
+    expect_as_eager(forward, [torch.full((2, 3), 1e8)], program)
+    torch._dynamo.reset()
+    fast = torch.compile(Function(forward), backend="tenure", options={"backend": "null", "min_block_size": 1})
+    with torch.no_grad():
+        assert torch.equal(fast(torch.full((2, 3), 1e8)), Function(forward)(torch.full((2, 3), 1e8)))
+
+
+def test_a_view_of_an_input_is_returned_where_eager_pytorch_returns_one():
+    forward = lambda m, x: (x.ravel(), x * 2)  # noqa: E731
+    program = compiled(forward, torch.ones(4))
+    assert "it returns a view of an input, or of a copy" in str(program.report)
+    for x in (torch.ones(4), torch.ones(8)[::2]):
+        assert (program(x)[0].data_ptr() == x.data_ptr()) == (forward(None, x)[0].data_ptr() == x.data_ptr())
+
+
+@pytest.mark.parametrize("equation", ["ij->i", "ii", "ij,jk->ik"])
+def test_an_einsum_that_computes_goes_into_an_engine(equation):
+    forward = lambda m, x: torch.einsum(equation, *[x + 1] * (1 + equation.count(",")))  # noqa: E731
+    report = compiled(forward, torch.ones(3, 3)).report
+    assert "its result is its argument" not in str(report), str(report)
+
+
+def test_what_an_as_strided_addresses_behind_a_reshape_depends_on_the_inputs_strides():
+    def forward(m, x):
+        return x.ravel().as_strided((3, 1), (1, 1), 0) * 2
+
+    program = compiled(forward, torch.arange(6.0))
+    assert not program.engines
+    assert "no engines: as_strided (aten.as_strided) addresses the memory" in str(program.report)
+    expect_as_eager(forward, [torch.arange(6.0), torch.arange(12.0)[::2]], program)
+
+
+@pytest.mark.parametrize("name", ["einsum", "unsafe_split"])
 def test_torch_compile_runs_such_a_graph_as_eager_pytorch(name):
     torch._dynamo.reset()
     forward, x = then(HIDDEN[name], "base"), torch.randn(4, 6)

@@ -77,6 +77,22 @@ graph(%x: f32[4]):
   EXPECT_EQ(session.stats().deviations, 0);
 }
 
+TEST(Numbers, AScatterCopiesTheStorageThatItsArgumentLiesInSoItsSizeCounts) {
+  Session session(make_program(R"(
+graph(%x: f32[4], %y: f32[2]):
+  %z: f32[4] = aten::slice_scatter(self=%x, src=%y, start=1, end=3)
+  %r: f32[4] = aten::sin(self=%z)
+  return (%r)
+)"));
+  const at::Tensor storage = at::randn({12}), y = at::randn({2});
+  for (int run = 0; run < 12; ++run) {
+    const at::Tensor x = run % 3 == 0 ? at::randn({4}) : storage.narrow(0, run % 3 == 1 ? 0 : 3, 4);
+    expect_same(session.run({x, y}), {at::sin(at::slice_scatter(x, y, 0, 1, 3))});
+  }
+  EXPECT_EQ(session.stats().observing_runs, 3);
+  EXPECT_EQ(session.stats().deviations, 0);
+}
+
 TEST(Numbers, RunLeavesOutWhatIsNoTensor) {
   Session session(make_program("graph(%x: f32[2]): %s: int = aten::sym_size.int(self=%x, dim=0) return (%s, %x, 3)"));
   EXPECT_EQ(session.run({at::ones({2})}).size(), 1U);

@@ -42,10 +42,9 @@ class Built:
     program: tenure.Program
     exported: torch.export.ExportedProgram
 
-    def module(self, functional: bool) -> torch.nn.Module:
-        """What torch.export itself makes of the same model, by itself or in functional form; its state as at first, and its own."""
-        exported = copy.deepcopy(self.exported)
-        return (exported.run_decompositions({}) if functional else exported).module(check_guards=False)
+    def module(self) -> torch.nn.Module:
+        """What torch.export itself makes of the same model; its state as at first, and its own."""
+        return copy.deepcopy(self.exported).module(check_guards=False)
 
 
 def build(case: Case) -> Built:

@@ -23,22 +23,24 @@ class Input:
     dims: tuple[int | str, ...]
     layout: str = "dense"
 
-    def value(self, sizes: Mapping[str, int], seed: int) -> torch.Tensor | int:
-        """With numbers from the seed: quarters in [-4, 4], small integers, or truth values."""
+    def value(self, sizes: Mapping[str, int], seed: int, layout: str | None = None) -> torch.Tensor | int:
+        """With numbers from the seed: quarters in [-4, 4], small integers, or truth values. `layout`: another than its own."""
         if self.dtype is None:
             return sizes[self.dims[0]]
-        return self._laid_out(sizes, seed).data  # no view of another tensor, whose shape torch.export would guard
+        return self._laid_out(
+            sizes, seed, layout or self.layout
+        ).data  # no view of another tensor, whose shape torch.export would guard
 
-    def _laid_out(self, sizes: Mapping[str, int], seed: int) -> torch.Tensor:
+    def _laid_out(self, sizes: Mapping[str, int], seed: int, layout: str) -> torch.Tensor:
         shape = [sizes[dim] if isinstance(dim, str) else dim for dim in self.dims]
         generator = torch.Generator().manual_seed(seed)
-        if self.layout == "expanded" and shape and isinstance(self.dims[0], int):
+        if layout == "expanded" and shape and isinstance(self.dims[0], int):
             return self._numbers([1, *shape[1:]], generator).expand(shape)
-        if self.layout == "transposed":
+        if layout == "transposed":
             return self._numbers(shape[::-1], generator).permute(list(range(len(shape)))[::-1])
-        if self.layout == "strided" and shape:
+        if layout == "strided" and shape:
             return self._numbers([*shape[:-1], 2 * shape[-1]], generator)[..., ::2]
-        if self.layout == "offset":
+        if layout == "offset":
             return self._numbers([torch.Size(shape).numel() + 1], generator)[1:].view(shape)
         return self._numbers(shape, generator)
 
@@ -52,7 +54,8 @@ class Input:
         return numbers.to(self.dtype) / 4 if self.dtype in FLOATS else numbers.to(self.dtype)
 
 
-LAYOUTS = ("dense", "dense", "dense", "transposed", "strided", "offset", "expanded")
+WRITABLE_LAYOUTS = ("dense", "transposed", "strided", "offset")
+LAYOUTS = ("dense", "dense", *WRITABLE_LAYOUTS, "expanded")
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,17 @@ class Case:
         exec(compile(self.source, "<soak>", "exec"), names)
         return names["Model"]().eval()
 
-    def arguments(self, signature: int, seed: int) -> list[torch.Tensor | int]:
-        """Of forward; the same for the same seed, in memory of their own."""
-        return [each.value(self.signatures[signature], seed * 8 + k) for k, each in enumerate(self.inputs)]
+    def arguments(self, signature: int, seed: int, layouts: int | None = None) -> list[torch.Tensor | int]:
+        """Of forward; the same for the same seed, in memory of their own. `layouts`: which layouts, instead of their own."""
+        found = []
+        for k, each in enumerate(self.inputs):
+            layout = (
+                None
+                if layouts is None or each.layout == "expanded"
+                else WRITABLE_LAYOUTS[(layouts + k * k) % len(WRITABLE_LAYOUTS)]
+            )
+            found.append(each.value(self.signatures[signature], seed * 8 + k, layout))
+        return found
 
     def twins(self) -> tuple[int, int] | None:
         """Two inputs for which one tensor may be passed."""
@@ -109,6 +120,12 @@ class Case:
             else torch.export.Dim.DYNAMIC
             for each in self.inputs
         ]
+
+    @property
+    def may_lie_otherwise(self) -> bool:
+        """Whether runs may lay the inputs out otherwise than they were exported: as_strided asks how they lie, and engines keep the
+        layout that was exported."""
+        return self.build.plain or ".as_strided(" not in self.source
 
     @property
     def has_threads(self) -> bool:

@@ -18,6 +18,7 @@ class Run:
     hold: tuple[tuple[int, str], ...] = ()  # which of the flat results, modulo their number, and as what
     feed: int | None = None  # writes new numbers into this held result and passes it as an argument, where it fits
     twin: bool = False  # passes one tensor for two inputs, where they are alike
+    layouts: int | None = None  # lays the inputs out otherwise than they were exported, by this number
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def draw_steps(draws: Draws, signatures: int, may_thread: bool) -> list[Step]:
     threads_after = draws.integer(1, count) if may_thread and draws.chance(30) else None
     for k in range(count):
         feed = draws.integer(0, 9) if draws.chance(20) else None
-        steps.append(Run(draws.integer(0, signatures - 1), draws.integer(0, 999), _holds(draws), feed, draws.chance(10)))
+        layouts = draws.integer(0, 99) if draws.chance(25) else None
+        steps.append(Run(draws.integer(0, signatures - 1), draws.integer(0, 999), _holds(draws), feed, draws.chance(10), layouts))
         steps += [_between(draws) for _ in range(draws.weighted([(5, 0), (4, 1), (1, 2)]))]
         if k + 1 == threads_after:
             steps.append(_together(draws, signatures))

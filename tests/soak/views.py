@@ -127,12 +127,32 @@ def may_or_may_not_copy(maker: ModuleMaker) -> None:
         f"{a}.ravel()",
         f"{a}.expand_as({a}).contiguous()",
     ]
-    if maker.plain:
-        forms += [
-            f"torch.atleast_2d({a})",
-            f"{a}.type_as({a})",
-            f"torch.broadcast_tensors({a}, {a})[0]",
-        ]  # their schemas are silent
+    view(maker, a, maker.draws.choice(forms))
+
+
+@word(3)
+def sees_what_a_schema_hides(maker: ModuleMaker) -> None:
+    """Views, or the tensor itself, of operators whose schemas promise new tensors. Of state they are refused where written."""
+    a = maker.pick(where=lambda name: not maker.is_state(name))
+    rank = maker.tensor(a).dim()
+    forms = [
+        f"torch.atleast_2d({a})",
+        f"{a}.type_as({a})",
+        f"torch.broadcast_tensors({a}, {a})[0]",
+        f"{a}.sum_to_size({a}.shape)",
+        f"torch.positive({a})" if maker.tensor(a).dtype is not torch.bool else f"{a}.lift()",
+    ]
+    if maker.tensor(a).dtype in FLOATS:
+        forms += [f"F.dropout({a}, training=False)", f"F.alpha_dropout({a}, training=False)"]
+    if rank == 1:
+        forms.append(f"torch.meshgrid({a}, {a}, indexing='ij')[{maker.draws.integer(0, 1)}]")
+    if rank > 1:
+        dim, size = fixed_dim(maker, a, 2)
+        letters = "abcd"[:rank]
+        forms.append(f"torch.unsafe_split({a}, {maker.draws.integer(1, size)}, {dim})[0]")
+        forms.append(f"torch.unsafe_chunk({a}, 2, {dim})[-1]")
+        if rank < 5 and maker.tensor(a).dtype is not torch.bool:
+            forms.append(f"torch.einsum('{letters}->{letters[::-1]}', {a})")
     view(maker, a, maker.draws.choice(forms))
 
 

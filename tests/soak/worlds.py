@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 import tenure
 
 from .cases import Case
-from .compare import ANY, aliasing, difference, unlike
+from .compare import ANY, EFFECTIVE, aliasing, difference, unlike
 from .schedules import Drop, Inspect, Reset, Reuse, Run, Together, Trim, Write
 
 
@@ -23,6 +23,15 @@ class Mismatch(AssertionError):
 
 class ReferenceFailed(Exception):
     """The reference raised: it is no judge of the program."""
+
+
+def _lies_in(value: Any, memory: set[int]) -> bool:
+    return isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() in memory
+
+
+def _sharing(value: Any, others: list[Any]) -> list[int]:
+    memory = {value.untyped_storage().data_ptr()} if isinstance(value, torch.Tensor) else set()
+    return [k for k, other in enumerate(others) if _lies_in(other, memory)]
 
 
 def _storage(tensor: torch.Tensor) -> Any:
@@ -68,8 +77,6 @@ class Worlds:
         self.reference = make_reference()
         self.held: list[Held] = []
         self.step = 0  # the number of the one that runs; one more than the last are the steady runs
-        # A functional graph gives new tensors where eager PyTorch gives views of an argument that it wrote.
-        self.free_of_arguments = case.writes_inputs and not case.build.plain
 
     def run_all(self) -> None:
         """Raises Mismatch, naming the step, or ReferenceFailed."""
@@ -104,7 +111,8 @@ class Worlds:
 
     def run(self, step: Run) -> None:
         """One call."""
-        theirs, ours = (self.case.arguments(step.signature, step.seed) for _ in range(2))
+        layouts = step.layouts if self.case.may_lie_otherwise else None
+        theirs, ours = (self.case.arguments(step.signature, step.seed, layouts) for _ in range(2))
         if step.twin and (twins := self.case.twins()):
             for arguments in (theirs, ours):
                 arguments[twins[1]] = arguments[twins[0]]
@@ -114,13 +122,13 @@ class Worlds:
         expected = self.call_reference(theirs)
         own |= self.own_memory()
         actual = self.program(*ours)
-        self.compare_results(expected, actual, theirs, ours, own)
-        self.hold(step, expected, actual, own | self.free_memory(theirs))
+        relaid = layouts is not None and self.strides == EFFECTIVE
+        copies = self.copies_here(expected, actual, theirs, ours) if relaid else set()
+        self.compare_results(expected, actual, theirs, ours, own, ANY if relaid else self.strides, copies)
+        self.hold(step, expected, actual, own, copies)
 
     def feed(self, which: int, theirs: list[Any], ours: list[Any]) -> None:
         """A held result becomes an argument, with new numbers in it, where it fits one."""
-        if self.free_of_arguments:
-            return
         fitting = [
             (held, k)
             for held in self.held
@@ -138,8 +146,9 @@ class Worlds:
             theirs[k] = held.expected.copy_(theirs[k])
             ours[k] = held.actual.copy_(ours[k])
 
-    def hold(self, step: Run, expected: Any, actual: Any, apart: set[int]) -> None:
-        """Keeps what the step says. Of memory in `apart` a copy stands for eager's, which later runs may change."""
+    def hold(self, step: Run, expected: Any, actual: Any, own: set[int], copies: set[int]) -> None:
+        """Keeps what the step says. Of results in the model's `own` memory, and of those numbered in `copies`, a copy stands for
+        eager's, which later runs may change."""
         pairs = [
             (k, one, other)
             for k, (one, other) in enumerate(zip(pytree.tree_leaves(expected), pytree.tree_leaves(actual), strict=True))
@@ -149,7 +158,7 @@ class Worlds:
             if not pairs or (number >= len(pairs) and len(step.hold) > 2):
                 continue
             k, one, other = pairs[number % len(pairs)]
-            writable = not one.numel() or one.untyped_storage().data_ptr() not in apart
+            writable = k not in copies and not _lies_in(one, own)
             if not writable:
                 one = one.clone(memory_format=torch.preserve_format)
             first, second = ALIASES[kind](one), ALIASES[kind](other)
@@ -242,20 +251,30 @@ class Worlds:
         except Exception as error:
             raise ReferenceFailed(f"the reference raises {type(error).__name__}: {error}") from error
 
-    def compare_results(self, expected: Any, actual: Any, theirs: list[Any], ours: list[Any], own: set[int]) -> None:
-        """Structure, each result, the arguments afterwards, and what shares memory with what."""
+    def compare_results(
+        self,
+        expected: Any,
+        actual: Any,
+        theirs: list[Any],
+        ours: list[Any],
+        own: set[int],
+        strides: str = "",
+        copies: Collection[int] = (),
+    ) -> None:
+        """Structure, each result, the arguments afterwards, and what shares memory with what, but for the results in `copies`."""
+        strides = strides or self.strides
         expected, expected_form = pytree.tree_flatten(expected)
         actual, actual_form = pytree.tree_flatten(actual)
         if expected_form != actual_form:
             raise Mismatch(f"another structure: eager {expected_form}, here {actual_form}")
         for k, (one, other) in enumerate(zip(expected, actual, strict=True)):
-            if found := difference(one, other, self.strides):
+            if found := difference(one, other, strides):
                 raise Mismatch(f"result {k}, {found}")
         for k, (one, other) in enumerate(zip(theirs, ours, strict=True)):
             if found := difference(one, other):
                 raise Mismatch(f"argument {k} after the run, {found}")
-        apart = own | self.free_memory(theirs)
-        ignored = [isinstance(each, torch.Tensor) and each.untyped_storage().data_ptr() in apart for each in [*theirs, *expected]]
+        ignored = [_lies_in(each, own) for each in theirs]
+        ignored += [k in copies or _lies_in(each, own) for k, each in enumerate(expected)]
         one, other = aliasing([*theirs, *expected], ignored), aliasing([*ours, *actual], ignored)
         if (found := unlike(one, other)) is not None:
             named = f"argument {found}" if found < len(theirs) else f"result {found - len(theirs)}"
@@ -270,10 +289,15 @@ class Worlds:
         """Of the reference's state."""
         return [(each.shape, each.stride()) for each in self.reference.buffers()]
 
-    def free_memory(self, arguments: list[Any]) -> set[int]:
-        """Memory of arguments of which a result may be a view or not."""
-        tensors = [each for each in arguments if isinstance(each, torch.Tensor)] if self.free_of_arguments else []
-        return {each.untyped_storage().data_ptr() for each in tensors}
+    def copies_here(self, expected: Any, actual: Any, theirs: list[Any], ours: list[Any]) -> set[int]:
+        """Numbers of the results that share memory with others otherwise than in eager PyTorch, which goes by the strides of this
+        run, and engines by those that were exported. Raises Mismatch if one lies in an argument, and not in eager PyTorch."""
+        worlds = ((theirs, pytree.tree_leaves(expected)), (ours, pytree.tree_leaves(actual)))
+        one, other = ([_sharing(each, [*arguments, *results]) for each in results] for arguments, results in worlds)
+        for k, (eager, here) in enumerate(zip(one, other, strict=True)):
+            if any(j < len(ours) and j not in eager for j in here):
+                raise Mismatch(f"result {k} is a view of an argument, and a copy in eager PyTorch")
+        return {k for k, (eager, here) in enumerate(zip(one, other, strict=True)) if eager != here}
 
     def check_held(self) -> None:
         """Nothing that is held has changed, save by the caller's own doing."""
