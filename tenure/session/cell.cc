@@ -57,6 +57,11 @@ bool Cell::try_hold(size_t bytes) {
     state_.store(kFree, std::memory_order_release);
     return false;
   }
+  if (poisons()) {
+    static std::atomic<uint64_t> last_lease{0};
+    const std::lock_guard lock(letting_go_);
+    lease_ = last_lease.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
   touched_ = std::min(capacity_, (bytes + sizeof(kPoison) - 1) / sizeof(kPoison) * sizeof(kPoison));
   ledger_->held_slots.fetch_add(use_ == CellUse::kSlot, std::memory_order_relaxed);
   return true;
@@ -64,7 +69,11 @@ bool Cell::try_hold(size_t bytes) {
 
 void Cell::release() {
   if (device_ != nullptr) device_->uses.let_go();
-  if (poisons()) fill_poison(data_, touched_);  // what is behind is poison, or shows who wrote there
+  if (poisons()) {
+    const std::lock_guard lock(letting_go_);
+    fill_poison(data_, touched_);  // what is behind is poison, or shows who wrote there
+    lease_ = 0;
+  }
   ledger_->held_slots.fetch_sub(use_ == CellUse::kSlot, std::memory_order_relaxed);
   // Release: what the last holder read happens before the next run writes.
   int expected = kHeld;

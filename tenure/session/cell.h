@@ -11,7 +11,9 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "tenure/session/device_memory.h"
@@ -51,6 +53,15 @@ class Cell {
   void abandon();
   bool held() const { return state_.load(std::memory_order_acquire) != kFree; }
 
+  /// With Ledger::poison, for a cell of the host: calls visit(lease, data, bytes) if it is held, and nobody can let go of it
+  /// meanwhile. `lease` is another number each time that a cell is held.
+  template <typename Visit>
+  void while_held(const Visit& visit) const {
+    if (!poisons()) return;
+    const std::lock_guard lock(letting_go_);
+    if (held() && lease_ != 0) visit(lease_, static_cast<const char*>(data_), touched_);
+  }
+
   /// With Ledger::poison: a free cell holds nothing but poison, unless somebody wrote to what he had let go.
   bool is_poison_intact() const;
   /// With Ledger::poison: nobody wrote behind the storage that the cell backs, or behind the cell's end.
@@ -75,7 +86,9 @@ class Cell {
 
   void* data_;
   size_t capacity_;
-  size_t touched_ = 0;  // bytes, in whole words of poison, that the last storage could write
+  mutable std::mutex letting_go_;  // with poison: taken to let go of the cell, and to keep others from it
+  uint64_t lease_ = 0;             // with poison: of who holds it
+  size_t touched_ = 0;             // bytes, in whole words of poison, that the last storage could write
   CellUse use_;
   SharedLedger ledger_;
   std::unique_ptr<OnDevice> device_;  // null for a cell of the host

@@ -13,22 +13,14 @@ using Kind = Placement::Kind;
 }  // namespace
 
 OwnershipCheck::OwnershipCheck(const Program& program, const PreparedRun& prepared, Frame& frame, int64_t run)
-    : program_(program), prepared_(prepared), frame_(frame), run_(run) {
+    : program_(program), prepared_(prepared), frame_(frame), run_(run), bystanders_(program, prepared.registers, frame) {
   const Arena& arena = frame.arenas[Space::kHost];
   const size_t written = find_unpoisoned(arena.base(), arena.bytes());
   if (written < arena.bytes())
     report(nullptr, concat("byte ", written, " of the arena, where ", owner_at(arena.base() + written, -1),
                            " lies in a run, was written between two runs"));
   check_cells(nullptr);
-  watched_.push_back({"", arena.base(), std::vector<char>(arena.base(), arena.base() + arena.bytes())});
-  for (const GraphInput& input : program.graph().inputs) {
-    const auto& state = program.ownership().state;
-    if (!input.value.valid() || !std::binary_search(state.begin(), state.end(), input.target)) continue;
-    const c10::Storage& storage = prepared.registers[input.value.index].toTensor().storage();
-    if (!storage.device().is_cpu()) continue;
-    char* const base = static_cast<char*>(storage.mutable_data());
-    watched_.push_back({input.target, base, std::vector<char>(base, base + storage.nbytes())});
-  }
+  arena_copy_.assign(arena.base(), arena.base() + arena.bytes());
 }
 
 OwnershipCheck::~OwnershipCheck() {
@@ -60,7 +52,7 @@ std::string OwnershipCheck::owner_at(const char* p, int node) const {
 void OwnershipCheck::before(const PreparedCall& call) {
   check_lives(call);
   allowed_ = may_write(call);
-  keep_operands(call);
+  bystanders_.before(program_.graph().nodes[static_cast<size_t>(call.node)], allowed_);
 }
 
 void OwnershipCheck::check_lives(const PreparedCall& call) const {
@@ -77,74 +69,44 @@ void OwnershipCheck::check_lives(const PreparedCall& call) const {
   });
 }
 
-void OwnershipCheck::keep_operands(const PreparedCall& call) {
-  operands_.clear();
-  for_each_input(program_.graph().nodes[static_cast<size_t>(call.node)], [&](ValueId value) {
-    const at::Tensor* tensor = stored_tensor(prepared_.registers[value.index]);
-    if (tensor == nullptr || tensor->layout() != at::kStrided || !tensor->device().is_cpu()) return;
-    const char *begin = static_cast<const char*>(tensor->storage().data()), *end = begin + tensor->storage().nbytes();
-    const auto overlaps = [&](const auto& other) { return other.begin < end && begin < other.end; };
-    const bool is_watched = std::any_of(watched_.begin(), watched_.end(),
-                                        [&](const Watched& w) { return overlaps(Range{w.base, w.base + w.copy.size()}); });
-    if (is_watched || std::any_of(allowed_.begin(), allowed_.end(), overlaps)) return;
-    operands_.push_back({value, tensor->storage(), std::vector<char>(begin, end)});
-  });
-}
-
-void OwnershipCheck::compare_operands(const Node& node) {
-  for (const Operand& operand : operands_) {
-    if (!std::equal(operand.copy.begin(), operand.copy.end(), static_cast<const char*>(operand.storage.data())))
-      report(&node,
-             concat("wrote to its operand ", program_.graph().value(operand.value).name, ", which its schema says it only reads"));
-  }
-  operands_.clear();
-}
-
-std::vector<OwnershipCheck::Range> OwnershipCheck::may_write(const PreparedCall& call) const {
-  std::vector<Range> ranges;
+std::vector<ByteRange> OwnershipCheck::may_write(const PreparedCall& call) const {
+  std::vector<ByteRange> ranges = bystanders_.written_operands(static_cast<size_t>(call.node));
   const auto& requests = prepared_.plan->observation.requests;
   for (int r = call.first_request; r < call.first_request + call.requests; ++r) {
     const char* begin = static_cast<const char*>(prepared_.addresses[static_cast<size_t>(r)]);
     if (begin != nullptr) ranges.push_back({begin, begin + requests[static_cast<size_t>(r)].bytes});
   }
-  for (ValueId value : program_.ownership().facts[static_cast<size_t>(call.node)].mutates) {
-    const at::Tensor* tensor = stored_tensor(prepared_.registers[value.index]);
-    if (tensor == nullptr) continue;
-    const char* begin = static_cast<const char*>(tensor->storage().data());
-    ranges.push_back({begin, begin + tensor->storage().nbytes()});
-  }
-  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  std::sort(ranges.begin(), ranges.end(), [](const ByteRange& a, const ByteRange& b) { return a.begin < b.begin; });
   return ranges;
 }
 
-void OwnershipCheck::compare(Watched& watched, const PreparedCall& call) {
-  const char* const end = watched.base + watched.copy.size();
-  const char* from = watched.base;
+void OwnershipCheck::compare_arena(const PreparedCall& call) {
+  const Arena& arena = frame_.arenas[Space::kHost];
+  const char *const base = arena.base(), *const end = base + arena.bytes();
+  const char* from = base;
   const auto compare_to = [&](const char* to) {
-    const auto [now, before] = std::mismatch(from, to, watched.copy.data() + (from - watched.base));
+    const auto [now, before] = std::mismatch(from, to, arena_copy_.data() + (from - base));
     if (now == to) return;
-    const Node& node = program_.graph().nodes[static_cast<size_t>(call.node)];
-    const std::string where = watched.name.empty()
-                                  ? concat("byte ", now - watched.base, " of the arena, where ", owner_at(now, call.node), " lies")
-                                  : concat("byte ", now - watched.base, " of the state ", watched.name);
-    report(&node, concat("wrote to ", where, ", which is not its to write"));
+    report(&program_.graph().nodes[static_cast<size_t>(call.node)],
+           concat("wrote to byte ", now - base, " of the arena, where ", owner_at(now, call.node),
+                  " lies, which is not its to write"));
   };
-  for (const Range& range : allowed_) {
+  for (const ByteRange& range : allowed_) {
     if (range.end <= from || range.begin >= end) continue;
     if (range.begin > from) compare_to(range.begin);
     from = std::min(range.end, end);
   }
   if (from < end) compare_to(end);
-  for (const Range& range : allowed_) {
-    const char *begin = std::max<const char*>(range.begin, watched.base), *stop = std::min(range.end, end);
-    if (begin < stop) std::copy(begin, stop, watched.copy.data() + (begin - watched.base));
+  for (const ByteRange& range : allowed_) {
+    const char *begin = std::max(range.begin, base), *stop = std::min(range.end, end);
+    if (begin < stop) std::copy(begin, stop, arena_copy_.data() + (begin - base));
   }
 }
 
 void OwnershipCheck::after(const PreparedCall& call) {
-  for (Watched& watched : watched_) compare(watched, call);
+  compare_arena(call);
   const Node& node = program_.graph().nodes[static_cast<size_t>(call.node)];
-  compare_operands(node);
+  bystanders_.check_after(node, run_);
   check_cells(&node);
   end_lives(call.node);
 }
@@ -153,12 +115,12 @@ void OwnershipCheck::after(const PreparedCall& call) {
 // that a replay leaves out end lives too.
 void OwnershipCheck::end_lives(int node) {
   const auto& requests = prepared_.plan->observation.requests;
-  Watched& arena = watched_[0];
-  const auto offset = [&](size_t r) { return static_cast<size_t>(static_cast<char*>(prepared_.addresses[r]) - arena.base); };
+  const Arena& arena = frame_.arenas[Space::kHost];
+  const auto offset = [&](size_t r) { return static_cast<size_t>(static_cast<char*>(prepared_.addresses[r]) - arena.base()); };
   const auto in_arena = [&](size_t r) {
     return prepared_.plan->placements[r].kind == Kind::kArena && requests[r].space == Space::kHost;
   };
-  std::vector<char> ended(arena.copy.size());
+  std::vector<char> ended(arena_copy_.size());
   for (size_t r = 0; r < requests.size(); ++r)
     if (in_arena(r) && requests[r].end_node > ended_to_ && requests[r].end_node <= node)
       std::fill_n(ended.begin() + static_cast<long>(offset(r)), requests[r].bytes, 1);
@@ -167,7 +129,7 @@ void OwnershipCheck::end_lives(int node) {
       std::fill_n(ended.begin() + static_cast<long>(offset(r)), requests[r].bytes, 0);
   const char* const pattern = reinterpret_cast<const char*>(&kPoison);
   for (size_t i = 0; i < ended.size(); ++i)
-    if (ended[i]) arena.base[i] = arena.copy[i] = pattern[i % sizeof(kPoison)];
+    if (ended[i]) arena.base()[i] = arena_copy_[i] = pattern[i % sizeof(kPoison)];
   ended_to_ = node;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tenure/session/bystanders.h"
 #include "tenure/session/frame.h"
 #include "tenure/session/poison.h"
 
@@ -17,7 +18,8 @@ namespace tenure {
 /// the bytes.
 class OwnershipCheck {
  public:
-  /// `run` counts the session's runs. Throws if planned memory or a free slot was written since the last run.
+  /// `run` counts the session's runs; the prepared run's registers hold its inputs. Throws if planned memory or a free slot was
+  /// written since the last run.
   OwnershipCheck(const Program& program, const PreparedRun& prepared, Frame& frame, int64_t run);
   /// The arena is poison again, however the run ended.
   ~OwnershipCheck();
@@ -26,43 +28,26 @@ class OwnershipCheck {
 
   void before(const PreparedCall& call);
   void after(const PreparedCall& call);
+  /// After the last call.
+  void at_end() { bystanders_.check_at_end(run_); }
 
  private:
-  /// Memory that is compared with what it was before a call.
-  struct Watched {
-    std::string name;  // of a state buffer; empty: the arena
-    char* base;
-    std::vector<char> copy;
-  };
-  struct Range {
-    const char* begin;
-    const char* end;
-  };
-  /// An operand that the call must leave as it is, and that is not among what is watched.
-  struct Operand {
-    ValueId value;
-    c10::Storage storage;
-    std::vector<char> copy;
-  };
-
   [[noreturn]] void report(const Node* node, const std::string& what) const;
   std::string owner_at(const char* p, int node) const;
-  std::vector<Range> may_write(const PreparedCall& call) const;
-  void compare(Watched& watched, const PreparedCall& call);
+  std::vector<ByteRange> may_write(const PreparedCall& call) const;
+  void compare_arena(const PreparedCall& call);
   void end_lives(int node);
   void check_cells(const Node* node) const;
   void check_lives(const PreparedCall& call) const;
-  void keep_operands(const PreparedCall& call);
-  void compare_operands(const Node& node);
 
   const Program& program_;
   const PreparedRun& prepared_;
   Frame& frame_;
   const int64_t run_;
-  std::vector<Watched> watched_;   // the arena first
-  std::vector<Range> allowed_;     // what the call under way may write, by address
-  std::vector<Operand> operands_;  // of the call under way
-  int ended_to_ = -1;              // the lives that end with that node or before have been ended
+  Bystanders bystanders_;
+  std::vector<char> arena_copy_;    // what the arena held before the call under way
+  std::vector<ByteRange> allowed_;  // what the call under way may write, by address
+  int ended_to_ = -1;               // the lives that end with that node or before have been ended
 };
 
 }  // namespace tenure

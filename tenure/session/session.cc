@@ -81,6 +81,8 @@ class Session::Impl {
   bool planned_memory_escapes(const Arenas& arenas, const Registers& registers) const;
   PreparedRun* find_prepared(Frame& frame, const std::shared_ptr<const Plan>& plan);
   void interpret(size_t first, Frame& frame, Registers& registers);
+  void interpret_one(size_t node, Frame& frame, Registers& registers, std::optional<Bystanders>& bystanders);
+  std::optional<Bystanders> bystanders(const Frame& frame, const Registers& registers) const;
   void allocate_ahead(Frame& frame, const PreparedRun& prepared, const BySpace<int>& result_copies) const;
   void settle(Frame& frame, const PreparedRun& prepared, const ReplayScope& scope);
   /// `kind`: the counter of such runs, if there is one.
@@ -187,10 +189,23 @@ void Session::Impl::set_trace(std::shared_ptr<Trace> trace) {
 }
 
 void Session::Impl::interpret(size_t first, Frame& frame, Registers& registers) {
+  std::optional<Bystanders> watched = bystanders(frame, registers);
   for (size_t i = first; i < release_.after.size(); ++i) {
-    interpret_node(*program_, i, frame.contexts, registers, frame.trace);
+    interpret_one(i, frame, registers, watched);
     for (ValueId value : release_.after[i]) registers[value.index] = c10::IValue();
   }
+  if (watched) watched->check_at_end(stats().runs + 1);
+}
+
+std::optional<Bystanders> Session::Impl::bystanders(const Frame& frame, const Registers& registers) const {
+  if (!options_.check_ownership) return std::nullopt;
+  return std::optional<Bystanders>(std::in_place, *program_, registers, frame);
+}
+
+void Session::Impl::interpret_one(size_t node, Frame& frame, Registers& registers, std::optional<Bystanders>& bystanders) {
+  if (bystanders) bystanders->before(program_->graph().nodes[node], bystanders->written_operands(node));
+  interpret_node(*program_, node, frame.contexts, registers, frame.trace);
+  if (bystanders) bystanders->check_after(program_->graph().nodes[node], stats().runs + 1);
 }
 
 Session::Impl::Values Session::Impl::run_plain(Frame& frame, const Values& inputs) {
@@ -208,6 +223,7 @@ Session::Impl::Values Session::Impl::run_plain(Frame& frame, const Values& input
 Session::Impl::Values Session::Impl::run_observing(Frame& frame, const Values& inputs) {
   Registers registers = boundary_.weights();
   boundary_.enter(inputs, registers);
+  std::optional<Bystanders> watched = bystanders(frame, registers);
   Observer observer(*program_);
   observer.start(registers);
   Values results;
@@ -215,10 +231,11 @@ Session::Impl::Values Session::Impl::run_observing(Frame& frame, const Values& i
     const MemoryScopeGuard watch(&observer);
     for (size_t i = 0; i < release_.after.size(); ++i) {
       observer.enter_node(static_cast<int>(i), registers);
-      interpret_node(*program_, i, frame.contexts, registers, frame.trace);
+      interpret_one(i, frame, registers, watched);
       observer.leave_node(registers);
       for (ValueId value : release_.after[i]) registers[value.index] = c10::IValue();
     }
+    if (watched) watched->check_at_end(stats().runs + 1);
     observer.leave_graph();
     results = boundary_.results(inputs, registers, frame.arenas);
     boundary_.write_back(inputs, registers);
@@ -256,11 +273,12 @@ PreparedRun* Session::Impl::find_prepared(Frame& frame, const std::shared_ptr<co
 
 Session::Impl::Values Session::Impl::replay(Frame& frame, PreparedRun& prepared, ReplayScope& scope, const Values& inputs) {
   std::optional<OwnershipCheck> check;
-  if (options_.check_ownership) check.emplace(*program_, prepared, frame, stats().runs + 1);
   const MemoryScopeGuard serve(&scope);
   const RegisterCleaner cleaner(prepared);
   boundary_.enter(inputs, prepared.registers);
+  if (options_.check_ownership) check.emplace(*program_, prepared, frame, stats().runs + 1);
   const size_t next = run_prepared(*program_, prepared, frame, scope, check ? &*check : nullptr);
+  if (check) check->at_end();
   scope.leave();
   if (prepared.deviated) interpret(next, frame, prepared.registers);
   prepared.deviated |= planned_memory_escapes(frame.arenas, prepared.registers);

@@ -30,9 +30,11 @@ struct SessionOptions {
   int max_output_slots = 64;
   /// Off: every tensor of a run is allocated when it is made. The answers are the same, bit for bit.
   bool pre_allocated_outputs = true;
-  /// Checks every replay: memory is filled with a poison pattern when the life of what is in it ends, and each call must keep to
-  /// the memory that is its to read and write; else the run throws Error(kOwnership). Slow: for tests and for finding out. The
-  /// environment variable TENURE_CHECK_OWNERSHIP=1 sets it for all sessions of a process.
+  /// Checks every run: each operator and engine must keep to the memory that is its to read and write (weights, state, inputs and
+  /// results that somebody holds stay as they are, but for what its schema says it writes), and in a replay memory is filled with a
+  /// poison pattern when the life of what is in it ends; else the run throws Error(kOwnership). Nobody may write into a result that
+  /// he holds while a run of the session is under way. Slow: for tests and for finding out. The environment variable
+  /// TENURE_CHECK_OWNERSHIP=1 sets it for all sessions of a process.
   bool check_ownership = false;
 };
 

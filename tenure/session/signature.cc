@@ -36,7 +36,8 @@ void append_text(std::string_view text, std::vector<int64_t>& words) {
 // copy and the scatters copy all of the storage that their argument lies in (at::clone_preserve_strides).
 bool sees_storage(std::string_view target) {
   constexpr std::string_view kNames[] = {"as_strided", "set_", "resize", "slice_scatter", "select_scatter", "diagonal_scatter"};
-  return target == "aten::copy" || std::ranges::any_of(kNames, [&](std::string_view name) { return target.starts_with(concat("aten::", name)); });
+  return target == "aten::copy" ||
+         std::ranges::any_of(kNames, [&](std::string_view name) { return target.starts_with(concat("aten::", name)); });
 }
 
 // By value: whether an operator may see, beyond the tensor, the storage that it lies in.
@@ -44,7 +45,8 @@ std::vector<char> values_seen_whole(const Graph& graph, const OwnershipTable& ow
   std::vector<char> whole(graph.values.size());
   for (size_t i = graph.nodes.size(); i-- > 0;) {
     const Node& node = graph.nodes[i];
-    if (ownership.facts[i].custom || sees_storage(node.target)) for_each_input(node, [&](ValueId value) { whole[value.index] = 1; });
+    if (ownership.facts[i].custom || sees_storage(node.target))
+      for_each_input(node, [&](ValueId value) { whole[value.index] = 1; });
     size_t k = 0;
     for_each_output(node, [&](ValueId value) {
       if (whole[value.index])

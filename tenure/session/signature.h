@@ -15,7 +15,7 @@ namespace tenure {
 
 /// Which facts of the inputs a plan depends on besides dtype, device, sizes and strides; by flat user input.
 struct SignatureRules {
-  std::vector<bool> number;  // its value: a tensor's size may follow from it
+  std::vector<bool> number;   // its value: a tensor's size may follow from it
   std::vector<bool> storage;  // where in how large a storage it lies: an operator sees more of that than the tensor
   bool has_free_numbers = false;
 };

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import tempfile
@@ -231,8 +230,6 @@ def _settled(
 def _torchs_own(exported: torch.export.ExportedProgram, path: str) -> Iterator[tuple[torch.nn.Module, str]]:
     """What torch makes of the same export: at once, and from the file, to which not everything goes."""
     yield copy.deepcopy(exported).module(), "as the exported module"
-    with contextlib.suppress(Exception):  # of torch's own decompositions
-        yield exported.run_decompositions({}).module(check_guards=False), "as the decomposed module"
     try:
         yield torch.export.load(path).module(), "as the module from the file"
     except Exception:  # torch does not read all that it writes

@@ -132,8 +132,11 @@ def may_or_may_not_copy(maker: ModuleMaker) -> None:
 
 @word(3)
 def sees_what_a_schema_hides(maker: ModuleMaker) -> None:
-    """Views, or the tensor itself, of operators whose schemas promise new tensors. Of state they are refused where written."""
-    a = maker.pick(where=lambda name: not maker.is_state(name))
+    """Views, or the tensor itself, of operators whose schemas promise new tensors.
+
+    Of state they are refused where written; of what is conjugated, torch.export's functional form makes copies first.
+    """
+    a = maker.pick(REALS, where=lambda name: not maker.is_state(name))
     rank = maker.tensor(a).dim()
     forms = [
         f"torch.atleast_2d({a})",
