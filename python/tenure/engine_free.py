@@ -21,7 +21,6 @@ from .node_facts import (
     is_idle_dropout,
     is_mutating,
     is_operator,
-    is_part_of_view,
     is_view,
     operator_names,
     tensors_of,
@@ -40,7 +39,8 @@ _PERHAPS_VIEWS = {
     aten.pixel_shuffle,
     aten.pixel_unshuffle,
 }
-_EXPANDS = {aten.expand, aten.expand_as, aten.broadcast_to}
+# After a write into such a view torch.export has in its base a rounded sum, `base + (new - base)`, or 0 where no window is.
+_INEXACT = {aten.expand, aten.expand_as, aten.broadcast_to, aten.unfold}
 # Their result may be their argument, the same tensor object, whose sizes an operator in place changes.
 _PERHAPS_ITSELF = {
     *(aten.to, aten.contiguous, aten.type_as, aten.positive, aten.real, aten.conj, aten.resolve_conj, aten.resolve_neg),
@@ -54,15 +54,20 @@ def why_no_engines(exported: ExportedProgram) -> str | None:
     for node in exported.graph.nodes:
         if is_operator(node) and torch.Tag.inplace_view in node.target.tags and whole_of(node, but_for=_PERHAPS_ITSELF):
             return f"{_named(node)} gives an input other sizes or strides, in place"
+    inputs = {node for node in exported.graph.nodes if node.name in exported.graph_signature.user_inputs}
     for node in exported.graph.nodes:
-        if is_operator(node) and addresses_storage(node) and _views_input_by(_VIEWS_OR_COPIES, node.args[0], exported):
-            return f"{_named(node)} addresses the memory of what is a view of an input or a copy, by the input's strides"
+        if is_operator(node) and addresses_storage(node):
+            origins = _origins(node.args[0])
+            if any(map(_may_hide_view, origins)) or (inputs & origins and _has(_VIEWS_OR_COPIES, origins)):
+                return (
+                    f"{_named(node)} addresses the memory of a view or a copy, by the inputs' strides or a hidden view"
+                )
     for result in exported.graph.output_node().args[0]:
         # Of a view by reshape, which is what becomes of it, more inputs allow.
-        if isinstance(result, Node) and _views_input_by({aten.ravel}, result, exported):
+        if isinstance(result, Node) and inputs & (origins := _origins(result)) and _has({aten.ravel}, origins):
             return f"it returns a view of an input, or of a copy where the input has gaps ({result.name})"
-    if (write := _write_through_an_expand(exported.graph)) is not None:
-        return f"{_named(write)} writes through an expanded view, of which the functional form is a rounded sum"
+    if (write := _inexact_write(exported.graph)) is not None:
+        return f"{_named(write)} writes through an expanded or unfolded view, whose functional form is not exact"
     memory = _Memory(exported.graph)
     if (write := memory.write_of_uncertain_reach()) is not None:
         return f"what {_named(write)} writes may reach other tensors or not, by the strides of the inputs or by a hidden view"
@@ -73,8 +78,8 @@ def why_no_engines(exported: ExportedProgram) -> str | None:
 
 def write_behind_a_hidden_view(graph: Graph) -> str | None:
     """The same for a graph that is traced for the strides of its inputs: only views that schemas hide are uncertain there."""
-    if (write := _write_through_an_expand(graph)) is not None:
-        return f"{_named(write)} writes through an expanded view"
+    if (write := _inexact_write(graph)) is not None:
+        return f"{_named(write)} writes through an expanded or unfolded view"
     memory = _Memory(graph)
     memory.uncertain = [(base, view) for base, view in memory.uncertain if view.target.overloadpacket not in _VIEWS_OR_COPIES]
     write = memory.write_of_uncertain_reach()
@@ -91,16 +96,17 @@ def writes_that_overlap(graph: Graph) -> list[Node]:
     return [node for node in scatters if _overlaps(*node.args[2:4])]
 
 
-def _write_through_an_expand(graph: Graph) -> Node | None:
-    """torch.export makes `base + (new - base)`, summed over what was expanded, of what such a write leaves in the base."""
-    for write in filter(is_mutating, graph.nodes):
-        for target in _written(write):
-            seen: Node | None = target
-            while seen is not None:
-                if is_operator(seen) and seen.target.overloadpacket in _EXPANDS:
-                    return write
-                seen = next((base for base, _ in _memory_of(seen)), None)
-    return None
+def _inexact_write(graph: Graph) -> Node | None:
+    return next((write for write in filter(is_mutating, graph.nodes) if _has(_INEXACT, _origins(*_written(write)))), None)
+
+
+def _origins(*nodes: Node) -> set[Node]:
+    """They and all that they are, or may be, views of."""
+    return set().union(*(_reached(node, lambda each: [base for base, _ in _memory_of(each)]) for node in nodes))
+
+
+def _has(packets: Collection[torch._ops.OpOverloadPacket], nodes: Collection[Node]) -> bool:
+    return any(is_operator(node) and node.target.overloadpacket in packets for node in nodes)
 
 
 def _named(node: Node) -> str:
@@ -192,9 +198,15 @@ def _memory_of(node: Node) -> Iterator[tuple[Node, bool]]:
                 yield argument, True
         elif is_idle_dropout(node):
             yield node.args[0], True
-        elif packet in _PERHAPS_VIEWS or (tensors_of(node) and hides_view(node)):
+        elif _may_hide_view(node):
             for argument in node.all_input_nodes:
                 yield argument, False
+
+
+def _may_hide_view(node: Node) -> bool:
+    if not is_operator(node) or is_view(node) or is_mutating(node) or is_idle_dropout(node):
+        return False
+    return node.target.overloadpacket in _PERHAPS_VIEWS or bool(tensors_of(node) and hides_view(node))
 
 
 def _written(node: Node) -> Iterator[Node]:
@@ -221,14 +233,6 @@ def whole_of(node: Node | None, but_for: Collection[torch._ops.OpOverloadPacket]
         else:
             return None
     return node if node is not None and node.op == "placeholder" else None
-
-
-def _views_input_by(packets: Collection[torch._ops.OpOverloadPacket], node: Node, exported: ExportedProgram) -> bool:
-    found = False
-    while is_part_of_view(node) or (is_operator(node) and is_idle_dropout(node)):
-        found = found or (is_operator(node) and node.target.overloadpacket in packets)
-        node = node.args[0]
-    return found and node.op == "placeholder" and node.name in exported.graph_signature.user_inputs
 
 
 def _overlaps(sizes: Sequence[object], strides: Sequence[object]) -> bool:

@@ -108,23 +108,26 @@ def test_a_copy_of_what_may_be_the_input_itself_is_a_copy():
     assert program(x)[0].data_ptr() != x.data_ptr()
 
 
-def test_a_write_through_an_expanded_view_is_not_rounded():
+@pytest.mark.parametrize("view", [lambda a: a.expand_as(a)[0], lambda a: a.unfold(0, 1, 2), lambda a: a.unfold(0, 2, 1)[0]])
+def test_a_write_through_a_view_that_has_no_exact_functional_form_is_exact(view):
     def forward(m, x):
         a = x + 0
-        a.expand_as(a)[0].fill_(0.1)
+        view(a).fill_(0.1)
         return a * 1
 
-    program = compiled(forward, torch.ones(2, 3))
-    assert "writes through an expanded view" in str(program.report)
-    expect_as_eager(forward, [torch.full((2, 3), 1e8)], program)
+    program = compiled(forward, torch.ones(3, 3))
+    assert "writes through an expanded or unfolded view" in str(program.report)
+    expect_as_eager(forward, [torch.full((3, 3), 1e8)], program)
     torch._dynamo.reset()
     fast = torch.compile(Function(forward), backend="tenure", options={"backend": "null", "min_block_size": 1})
     with torch.no_grad():
-        assert torch.equal(fast(torch.full((2, 3), 1e8)), Function(forward)(torch.full((2, 3), 1e8)))
+        assert torch.equal(fast(torch.full((3, 3), 1e8)), Function(forward)(torch.full((3, 3), 1e8)))
 
 
-def test_a_view_of_an_input_is_returned_where_eager_pytorch_returns_one():
-    forward = lambda m, x: (x.ravel(), x * 2)  # noqa: E731
+@pytest.mark.parametrize(
+    "forward", [lambda m, x: (x.ravel(), x * 2), lambda m, x: (torch.meshgrid(x.ravel(), x.ravel(), indexing="ij")[1], x * 2)]
+)
+def test_a_view_of_an_input_is_returned_where_eager_pytorch_returns_one(forward):
     program = compiled(forward, torch.ones(4))
     assert "it returns a view of an input, or of a copy" in str(program.report)
     for x in (torch.ones(4), torch.ones(8)[::2]):
@@ -146,6 +149,14 @@ def test_what_an_as_strided_addresses_behind_a_reshape_depends_on_the_inputs_str
     assert not program.engines
     assert "no engines: as_strided (aten.as_strided) addresses the memory" in str(program.report)
     expect_as_eager(forward, [torch.arange(6.0), torch.arange(12.0)[::2]], program)
+
+
+def test_an_as_strided_sees_what_is_behind_a_hidden_view():
+    def forward(m, x):
+        y = x * 2
+        return torch.unsafe_chunk(y, 2, 0)[1].as_strided((6,), (1,), 0) + 0
+
+    expect_as_eager(forward, [torch.arange(6.0).view(2, 3)], compiled(forward, torch.arange(6.0).view(2, 3)))
 
 
 @pytest.mark.parametrize("name", ["einsum", "unsafe_split"])
