@@ -40,7 +40,7 @@ _PERHAPS_VIEWS = {
     aten.pixel_unshuffle,
 }
 # After a write into such a view torch.export has in its base a rounded sum, `base + (new - base)`, or 0 where no window is.
-_INEXACT = {aten.expand, aten.expand_as, aten.broadcast_to, aten.unfold}
+_INEXACT = {aten.expand, aten.expand_as, aten.broadcast_to, aten.broadcast_tensors, aten.meshgrid, aten.unfold}
 # Their result may be their argument, the same tensor object, whose sizes an operator in place changes.
 _PERHAPS_ITSELF = {
     *(aten.to, aten.contiguous, aten.type_as, aten.positive, aten.real, aten.conj, aten.resolve_conj, aten.resolve_neg),
@@ -59,9 +59,7 @@ def why_no_engines(exported: ExportedProgram) -> str | None:
         if is_operator(node) and addresses_storage(node):
             origins = _origins(node.args[0])
             if any(map(_may_hide_view, origins)) or (inputs & origins and _has(_VIEWS_OR_COPIES, origins)):
-                return (
-                    f"{_named(node)} addresses the memory of a view or a copy, by the inputs' strides or a hidden view"
-                )
+                return f"{_named(node)} addresses the memory of a view or a copy, by the inputs' strides or a hidden view"
     for result in exported.graph.output_node().args[0]:
         # Of a view by reshape, which is what becomes of it, more inputs allow.
         if isinstance(result, Node) and inputs & (origins := _origins(result)) and _has({aten.ravel}, origins):

@@ -20,12 +20,16 @@ from .engine_free import whole_of
 from .errors import Error
 from .mutations import FUNCTIONALIZED
 from .node_facts import (
+    hides_view,
     is_compute,
+    is_getitem,
     is_idle_dropout,
     is_mutating,
+    is_operator,
     is_part_of_view,
     makes_memory,
     output_specs,
+    tensors_of,
     weight_tensors,
 )
 from .observed_strides import observe_strides, tell_view
@@ -205,7 +209,7 @@ def _drop_copies(graph: Graph) -> None:
         return
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.clone.default):
         original = node.args[0]
-        private = len(original.users) == 1 or all(is_compute(user) for user in node.users)
+        private = len(original.users) == 1 or all(is_compute(user) and not hides_view(user) for user in node.users)
         pending = node.meta["val"].is_complex()  # perhaps a conjugation, which a copy carries out
         if makes_memory(original) and private and not pending and node.meta["val"].stride() == original.meta["val"].stride():
             node.replace_all_uses_with(original)
@@ -292,12 +296,15 @@ def _give_results_views_of_their_own(program: ExportedProgram) -> None:
     graph, twins = program.graph, dict[Node, Node]()
 
     def twin(node: Node) -> Node:
-        if not is_part_of_view(node):
+        maker = node.args[0] if is_getitem(node) else node
+        if not is_part_of_view(node) and not (is_operator(maker) and hides_view(maker)):
             return node
         if node not in twins:
             with graph.inserting_after(node):
                 twins[node] = graph.node_copy(node)
-            twins[node].replace_input_with(node.args[0], twin(node.args[0]))
+            for viewed in node.all_input_nodes:
+                if tensors_of(viewed):
+                    twins[node].replace_input_with(viewed, twin(viewed))
         return twins[node]
 
     output = graph.output_node()

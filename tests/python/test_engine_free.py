@@ -102,13 +102,36 @@ def test_an_input_that_is_returned_after_a_write_through_a_view_is_the_input_its
         assert torch.equal(twice, 2 * x)
 
 
+def test_what_a_hidden_view_sees_is_not_an_engines_copy():
+    def forward(m, x):
+        y = (x + 1).abs()
+        windows = torch.broadcast_tensors(y.unfold(0, 2, 1), y.unfold(0, 2, 1))[0]
+        padded = F.pad(x, (2, 1))
+        return windows, y, torch.atleast_2d(padded), torch.meshgrid(padded.clone(), padded, indexing="ij")[0]
+
+    program = compiled(forward, torch.ones(4))
+    assert program.engines
+    for _ in range(3):
+        windows, y, padded, mesh = program(torch.ones(4))
+        assert windows.data_ptr() == y.data_ptr()
+        assert mesh.data_ptr() != padded.data_ptr()
+
+
 def test_a_copy_of_what_may_be_the_input_itself_is_a_copy():
     program = compiled(lambda m, x: (x.sum_to_size(x.shape).clone(), x * 2), torch.ones(3))
     x = torch.ones(3)
     assert program(x)[0].data_ptr() != x.data_ptr()
 
 
-@pytest.mark.parametrize("view", [lambda a: a.expand_as(a)[0], lambda a: a.unfold(0, 1, 2), lambda a: a.unfold(0, 2, 1)[0]])
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a.expand_as(a)[0],
+        lambda a: a.unfold(0, 1, 2),
+        lambda a: a.unfold(0, 2, 1)[0],
+        lambda a: torch.broadcast_tensors(a, a)[0],
+    ],
+)
 def test_a_write_through_a_view_that_has_no_exact_functional_form_is_exact(view):
     def forward(m, x):
         a = x + 0
