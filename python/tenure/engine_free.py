@@ -225,7 +225,10 @@ def whole_of(node: Node | None, but_for: Collection[torch._ops.OpOverloadPacket]
     """The input that this is by another name (what operators in place return, and those of `but_for`), or that it is itself."""
     while is_operator(node):
         if is_mutating(node):
-            node = next(_written(node), None)
+            returned = [result.alias_info for result in node.target._schema.returns]
+            if len(returned) != 1 or returned[0] is None or not returned[0].is_write:
+                return None  # statistics, say, that a normalization writes beside its result
+            node = next(_written(node))
         elif node.target.overloadpacket in but_for or is_idle_dropout(node):
             node = node.args[0]
         else:

@@ -117,6 +117,12 @@ def test_what_a_hidden_view_sees_is_not_an_engines_copy():
         assert mesh.data_ptr() != padded.data_ptr()
 
 
+def test_a_normalization_in_training_returns_a_value_of_its_own():
+    forward = lambda m, x: (F.batch_norm(x * 1, torch.zeros(3) + x.sum(), torch.ones(3) * 1, training=True), x + 1)  # noqa: E731
+    x = torch.arange(24.0).view(4, 3, 2)
+    expect_as_eager(forward, [x] * 3, compiled(forward, x))
+
+
 def test_a_copy_of_what_may_be_the_input_itself_is_a_copy():
     program = compiled(lambda m, x: (x.sum_to_size(x.shape).clone(), x * 2), torch.ones(3))
     x = torch.ones(3)

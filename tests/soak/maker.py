@@ -211,6 +211,7 @@ class ModuleMaker:
                 self.bounds[storage] = bounds
                 self.frozen.discard(storage)
                 self.written.discard(storage)
+                self.state.discard(storage)  # of a buffer that was replaced, whose memory this is now
         self.values += names
         if unbacked:
             self.unbacked.update(names)
