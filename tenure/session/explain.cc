@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "tenure/base/error.h"
 #include "tenure/plan/plan.h"
@@ -122,6 +123,7 @@ class Refinement {
     size_t at = 0;
     for (size_t v = 0; v < graph_.values.size(); ++v)
       if (graph_.values[v].kind == ValueKind::kTensor) refine(explanation.values[at++], ValueId(v));
+    add_scratch(explanation);
   }
 
  private:
@@ -255,14 +257,17 @@ class Refinement {
         set(entry, Ownership::kStanding, "own buffer", copied + inside(value, request) + why_own(request));
         break;
       case Placement::Kind::kState:
-        set(entry, Ownership::kStanding, "state", concat("made where ", name(placement.state), " lies, as its new content"));
+        set(entry, Ownership::kStanding, "state",
+            concat("made where ", name(placement.state), " lies, as its new content", also_returned(value)));
         break;
       case Placement::Kind::kSlot:
         entry.slot = slot_of(r);
-        set(entry, Ownership::kLeased, concat("slot ", *entry.slot), copied + leased(value));
+        set(entry, Ownership::kLeased, concat("slot ", *entry.slot),
+            copied + leased(value) + written_back(value) + size_depends_on_data(request));
         break;
       case Placement::Kind::kOrdinary:
-        set(entry, Ownership::kFresh, "allocator", "its memory was still held when the run ended, so its life cannot be foreseen");
+        set(entry, Ownership::kFresh, "allocator",
+            concat("its memory was still held when the run ended, so its life cannot be foreseen", size_depends_on_data(request)));
         break;
     }
   }
@@ -274,6 +279,51 @@ class Refinement {
     const auto& nodes = graph_.nodes;
     if (request.end_node >= static_cast<int>(nodes.size())) return "never leaves the program; written back at the end of the run";
     return concat("never leaves the program; last used by ", nodes[static_cast<size_t>(request.end_node)].name);
+  }
+
+  std::string also_returned(ValueId value) const {
+    const std::string* way = way_out(value);
+    return way == nullptr ? "" : concat("; ", *way);
+  }
+
+  // A result that is also what a buffer or an input is to hold.
+  std::string written_back(ValueId value) const {
+    std::string targets;
+    for (const GraphOutput& output : graph_.outputs)
+      if (output.kind != GraphOutput::Kind::kUser && output.value.is_value() && output.value.value() == value)
+        targets += concat(targets.empty() ? "; copied into " : ", ", output.target);
+    return targets.empty() ? targets : targets + " at the end of the run";
+  }
+
+  std::string size_depends_on_data(const Request& request) const {
+    return plan_.varies[static_cast<size_t>(request.node)] ? "; its size depends on data" : "";
+  }
+
+  // What operators and engines take and let go of again while they run: a row for each that does.
+  void add_scratch(Explanation& explanation) const {
+    std::map<std::pair<int, Space>, std::pair<int64_t, int64_t>> reached;  // by node: the first byte in the arena, and the end
+    const auto& requests = plan_.observation.requests;
+    for (size_t r = 0; r < requests.size(); ++r) {
+      const Placement& placement = plan_.placements[r];
+      if (!requests[r].scratch || placement.kind != Placement::Kind::kArena) continue;
+      const std::pair<int64_t, int64_t> range{placement.offset, placement.offset + requests[r].bytes};
+      const auto [known, is_first] = reached.try_emplace({requests[r].node, requests[r].space}, range);
+      auto& [begin, end] = known->second;
+      begin = std::min(begin, range.first);
+      end = std::max(end, range.second);
+    }
+    for (const auto& [where, range] : reached) {
+      const auto& [node, space] = where;
+      ValueExplanation entry;
+      entry.value = concat("scratch of ", graph_.nodes[static_cast<size_t>(node)].name);
+      entry.ownership = Ownership::kStanding;
+      entry.bytes = range.second - range.first;
+      entry.arena_offset = range.first;
+      entry.first_node = entry.last_node = node;
+      entry.where = arena_on(space == Space::kHost ? c10::Device(c10::kCPU) : *program_.accelerator());
+      entry.reason = "taken and let go of while that runs";
+      explanation.values.push_back(std::move(entry));
+    }
   }
 
   std::string why_own(const Request& request) const {

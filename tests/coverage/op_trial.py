@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import tempfile
@@ -221,15 +222,23 @@ def _settled(
     session: str,
 ) -> Verdict:
     """The verdict, unless it is torch.export that made the difference."""
-    for theirs, whose in _torchs_own(exported, path):
+    rounds_otherwise = eager.route is Route.ENGINES and verdict.reason == "values of a result"
+    for theirs, whose in _torchs_own(exported, path, decomposed=rounds_otherwise):
         if _does_the_same(theirs, case, eager, program):
             return Verdict(Outcome.EXPORT_DIFFERS, verdict.reason, f"{whose}: {session}{verdict.detail}")
     return Verdict(verdict.outcome, verdict.reason, f"{session}{verdict.detail}")
 
 
-def _torchs_own(exported: torch.export.ExportedProgram, path: str) -> Iterator[tuple[torch.nn.Module, str]]:
-    """What torch makes of the same export: at once, and from the file, to which not everything goes."""
+def _torchs_own(exported: torch.export.ExportedProgram, path: str, decomposed: bool) -> Iterator[tuple[torch.nn.Module, str]]:
+    """What torch makes of the same export: at once, and from the file, to which not everything goes.
+
+    `decomposed`: also in functional form, in which some operators (softshrink, multi_margin_loss) are several, and round otherwise.
+    It is a judge of nothing else: where it shares memory or writes otherwise, an engine must not be made of it.
+    """
     yield copy.deepcopy(exported).module(), "as the exported module"
+    if decomposed:
+        with contextlib.suppress(Exception):  # of torch's own decompositions
+            yield exported.run_decompositions({}).module(check_guards=False), "as the decomposed module"
     try:
         yield torch.export.load(path).module(), "as the module from the file"
     except Exception:  # torch does not read all that it writes

@@ -31,7 +31,7 @@ def test_results_in_channels_last_stay_so_and_are_not_copied_outside_the_engine(
     program(x)
     stats = program.stats()
     assert (stats.engine_blocks, stats.last_run_allocations) == (1, 0)
-    owners = [value.ownership for value in program.explain().values]
+    owners = [value.ownership for value in program.explain().values if not value.value.startswith("scratch of")]
     assert sorted(owners) == ["borrowed", "leased", "view"], "the input, the engine's output and its permuted view"
 
 
