@@ -251,7 +251,7 @@ def _give_returned_state_its_strides(program: ExportedProgram) -> None:
     results = list(zip(program.graph_signature.output_specs, output.args[0], strict=True))
     returned = {result for spec, result in results if spec.kind is OutputKind.USER_OUTPUT}
     for spec, new in results:
-        if spec.kind not in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
+        if spec.kind not in _WRITES:
             continue
         views = [user for user in new.users if is_part_of_view(user) and _reaches_results(user)]
         old = inputs[spec.target]

@@ -21,8 +21,33 @@ ByteRange storage_of(const at::Tensor& tensor) {
 
 }  // namespace
 
-Bystanders::Bystanders(const Program& program, const Registers& registers, const Frame& frame)
-    : program_(program), registers_(registers), frame_(frame) {
+std::optional<size_t> Snapshot::change_outside(const std::vector<ByteRange>& allowed) const {
+  const char* const end = range().end;
+  const char* from = base;
+  std::optional<size_t> changed;
+  const auto compare_to = [&](const char* to) {
+    const auto [now, before] = std::mismatch(from, to, bytes.data() + (from - base));
+    if (now != to) changed = static_cast<size_t>(now - base);
+  };
+  for (const ByteRange& other : allowed) {
+    if (other.end <= from || other.begin >= end) continue;
+    if (other.begin > from) compare_to(other.begin);
+    if (changed) return changed;
+    from = std::min(other.end, end);
+  }
+  if (from < end) compare_to(end);
+  return changed;
+}
+
+void Snapshot::refresh(const std::vector<ByteRange>& ranges) {
+  for (const ByteRange& other : ranges) {
+    const char *begin = std::max(other.begin, base), *end = std::min(other.end, range().end);
+    if (begin < end) std::copy(begin, end, bytes.data() + (begin - base));
+  }
+}
+
+Bystanders::Bystanders(const Program& program, const Registers& registers, const Frame& frame, int64_t run)
+    : program_(program), registers_(registers), frame_(frame), run_(run) {
   const auto& state = program.ownership().state;
   for (const GraphInput& input : program.graph().inputs) {
     const at::Tensor* tensor = input.value.valid() ? stored_tensor(registers[input.value.index]) : nullptr;
@@ -41,13 +66,13 @@ Bystanders::Bystanders(const Program& program, const Registers& registers, const
 
 Bystanders::Watched Bystanders::watch(std::string what, const at::Tensor& tensor, bool each_call) {
   const char* const base = static_cast<const char*>(tensor.const_data_ptr());
-  return {std::move(what), base, std::vector<char>(base, base + tensor.nbytes()), each_call, tensor.storage()};
+  return {std::move(what), {base, std::vector<char>(base, base + tensor.nbytes())}, each_call, tensor.storage()};
 }
 
 bool Bystanders::Watched::is_there() const {
   if (!storage) return true;
   const char* const begin = static_cast<const char*>(storage.data());
-  return begin <= base && base + copy.size() <= begin + storage.nbytes();
+  return begin <= before.base && before.range().end <= begin + storage.nbytes();
 }
 
 std::vector<ByteRange> Bystanders::written_operands(size_t node) const {
@@ -74,7 +99,7 @@ void Bystanders::keep_operands(const Node& node) {
     if (tensor == nullptr || !is_comparable(*tensor)) return;
     const char* const base = static_cast<const char*>(tensor->const_data_ptr());
     const ByteRange range{base, base + tensor->nbytes()};
-    const auto is_in = [&](const Watched& watched) { return watched.range().overlaps(range); };
+    const auto is_in = [&](const Watched& watched) { return watched.before.range().overlaps(range); };
     if (frame_.arenas.contains(base) || std::any_of(watched_.begin(), watched_.end(), is_in)) return;
     if (std::any_of(allowed_.begin(), allowed_.end(), [&](const ByteRange& other) { return other.overlaps(range); })) return;
     operands_.push_back(watch(concat("its operand ", program_.graph().value(value).name), *tensor, true));
@@ -94,7 +119,7 @@ void Bystanders::look_at_cells() {
         } else {
           std::string what =
               concat(has_run_ ? "what this run had made by " : "a result of an earlier run that is still held, made by ", maker);
-          held.emplace(lease, Watched{std::move(what), data, std::vector<char>(data, data + bytes), true, {}});
+          held.emplace(lease, Watched{std::move(what), {data, std::vector<char>(data, data + bytes)}, true, {}});
         }
       });
     });
@@ -104,25 +129,10 @@ void Bystanders::look_at_cells() {
 
 std::string Bystanders::difference(Watched& watched, bool at_end) {
   if (!watched.is_there()) return "";
-  const char* const end = watched.base + watched.copy.size();
-  const char* from = watched.base;
-  std::string found;
-  const auto compare_to = [&](const char* to) {
-    const auto [now, before] = std::mismatch(from, to, watched.copy.data() + (from - watched.base));
-    if (now != to && found.empty()) found = concat(watched.what, " at byte ", now - watched.base);
-  };
-  const bool compares = watched.each_call || at_end;
-  for (const ByteRange& range : allowed_) {
-    if (range.end <= from || range.begin >= end) continue;
-    if (compares && range.begin > from) compare_to(range.begin);
-    from = std::min(range.end, end);
-  }
-  if (compares && from < end) compare_to(end);
-  for (const ByteRange& range : allowed_) {
-    const char *begin = std::max<const char*>(range.begin, watched.base), *stop = std::min<const char*>(range.end, end);
-    if (begin < stop) std::copy(begin, stop, watched.copy.data() + (begin - watched.base));
-  }
-  return found;
+  std::optional<size_t> changed;
+  if (watched.each_call || at_end) changed = watched.before.change_outside(allowed_);
+  watched.before.refresh(allowed_);
+  return changed ? concat(watched.what, " at byte ", *changed) : "";
 }
 
 std::string Bystanders::cells_difference() {
@@ -138,7 +148,7 @@ std::string Bystanders::cells_difference() {
   return found;
 }
 
-void Bystanders::check_after(const Node& node, int64_t run) {
+void Bystanders::check_after(const Node& node) {
   std::string found;
   const auto note = [&](std::string other) {
     if (found.empty()) found = std::move(other);
@@ -147,15 +157,15 @@ void Bystanders::check_after(const Node& node, int64_t run) {
   for (Watched& watched : watched_) note(difference(watched, false));
   note(cells_difference());
   operands_.clear();
-  check(found.empty(), ErrorCode::kOwnership, "run ", run, ": ", node.name, " (", node.target, "): wrote to ", found,
+  check(found.empty(), ErrorCode::kOwnership, "run ", run_, ": ", node.name, " (", node.target, "): wrote to ", found,
         ", which is not its to write");
 }
 
-void Bystanders::check_at_end(int64_t run) {
+void Bystanders::check_at_end() {
   allowed_.clear();
   for (Watched& watched : watched_) {
     const std::string found = watched.each_call ? "" : difference(watched, true);
-    check(found.empty(), ErrorCode::kOwnership, "run ", run, ": an operator or engine wrote to ", found,
+    check(found.empty(), ErrorCode::kOwnership, "run ", run_, ": an operator or engine wrote to ", found,
           ", which is not its to write");
   }
 }

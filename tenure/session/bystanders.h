@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,18 @@ struct ByteRange {
   bool overlaps(const ByteRange& other) const { return other.begin < end && begin < other.end; }
 };
 
+/// What a stretch of memory held before a call.
+struct Snapshot {
+  const char* base;
+  std::vector<char> bytes;
+
+  ByteRange range() const { return {base, base + bytes.size()}; }
+  /// Offset of the first byte that has changed and lies in none of `allowed`, sorted by address.
+  std::optional<size_t> change_outside(const std::vector<ByteRange>& allowed) const;
+  /// Takes over what now lies in `ranges`.
+  void refresh(const std::vector<ByteRange>& ranges);
+};
+
 /// Of one run: weights, state, inputs, operands, and results that somebody holds, of this run or an earlier one. What a call may
 /// not write must be the same before and after it. Memory of a device is not compared, nor inputs with gaps, which may be others'
 /// memory. Weights and inputs above kEachCall bytes are compared once, at the run's end. Whoever holds results must not write into
@@ -26,15 +39,15 @@ class Bystanders {
  public:
   static constexpr size_t kEachCall = 1 << 20;
 
-  /// `registers` hold the run's weights, state and inputs. Takes copies; refers to all its arguments.
-  Bystanders(const Program& program, const Registers& registers, const Frame& frame);
+  /// `registers` hold the run's weights, state and inputs; `run` counts the session's runs. Takes copies; refers to its arguments.
+  Bystanders(const Program& program, const Registers& registers, const Frame& frame, int64_t run);
 
   /// Before a call of `node` that may write `allowed`, sorted by address, besides memory that it takes anew.
   void before(const Node& node, std::vector<ByteRange> allowed);
-  /// After it. Throws Error(kOwnership) that names the node, what it wrote that was not its to write, and the run, as `run` counts.
-  void check_after(const Node& node, int64_t run);
+  /// After it. Throws Error(kOwnership) that names the node, what it wrote that was not its to write, and the run.
+  void check_after(const Node& node);
   /// After the last call: the same of what is compared once.
-  void check_at_end(int64_t run);
+  void check_at_end();
 
   /// What `node` may write of what it is given, sorted by address.
   std::vector<ByteRange> written_operands(size_t node) const;
@@ -42,12 +55,10 @@ class Bystanders {
  private:
   struct Watched {
     std::string what;
-    const char* base;
-    std::vector<char> copy;
+    Snapshot before;
     bool each_call;
     c10::Storage storage;  // in which it lies, unless that is a cell
 
-    ByteRange range() const { return {base, base + copy.size()}; }
     bool is_there() const;  // the storage was not resized
   };
   using Held = std::map<uint64_t, Watched>;  // by Cell::lease()
@@ -62,6 +73,7 @@ class Bystanders {
   const Program& program_;
   const Registers& registers_;
   const Frame& frame_;
+  const int64_t run_;
   std::vector<Watched> watched_;
   std::vector<Watched> operands_;  // of the call under way, but for what is watched anyway
   Held held_;

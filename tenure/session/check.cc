@@ -13,14 +13,14 @@ using Kind = Placement::Kind;
 }  // namespace
 
 OwnershipCheck::OwnershipCheck(const Program& program, const PreparedRun& prepared, Frame& frame, int64_t run)
-    : program_(program), prepared_(prepared), frame_(frame), run_(run), bystanders_(program, prepared.registers, frame) {
+    : program_(program), prepared_(prepared), frame_(frame), run_(run), bystanders_(program, prepared.registers, frame, run) {
   const Arena& arena = frame.arenas[Space::kHost];
   const size_t written = find_unpoisoned(arena.base(), arena.bytes());
   if (written < arena.bytes())
     report(nullptr, concat("byte ", written, " of the arena, where ", owner_at(arena.base() + written, -1),
                            " lies in a run, was written between two runs"));
   check_cells(nullptr);
-  arena_copy_.assign(arena.base(), arena.base() + arena.bytes());
+  arena_ = {arena.base(), std::vector<char>(arena.base(), arena.base() + arena.bytes())};
 }
 
 OwnershipCheck::~OwnershipCheck() {
@@ -80,33 +80,17 @@ std::vector<ByteRange> OwnershipCheck::may_write(const PreparedCall& call) const
   return ranges;
 }
 
-void OwnershipCheck::compare_arena(const PreparedCall& call) {
-  const Arena& arena = frame_.arenas[Space::kHost];
-  const char *const base = arena.base(), *const end = base + arena.bytes();
-  const char* from = base;
-  const auto compare_to = [&](const char* to) {
-    const auto [now, before] = std::mismatch(from, to, arena_copy_.data() + (from - base));
-    if (now == to) return;
-    report(&program_.graph().nodes[static_cast<size_t>(call.node)],
-           concat("wrote to byte ", now - base, " of the arena, where ", owner_at(now, call.node),
-                  " lies, which is not its to write"));
-  };
-  for (const ByteRange& range : allowed_) {
-    if (range.end <= from || range.begin >= end) continue;
-    if (range.begin > from) compare_to(range.begin);
-    from = std::min(range.end, end);
-  }
-  if (from < end) compare_to(end);
-  for (const ByteRange& range : allowed_) {
-    const char *begin = std::max(range.begin, base), *stop = std::min(range.end, end);
-    if (begin < stop) std::copy(begin, stop, arena_copy_.data() + (begin - base));
-  }
+void OwnershipCheck::compare_arena(const Node& node, int index) {
+  if (const std::optional<size_t> changed = arena_.change_outside(allowed_))
+    report(&node, concat("wrote to byte ", *changed, " of the arena, where ", owner_at(arena_.base + *changed, index),
+                         " lies, which is not its to write"));
+  arena_.refresh(allowed_);
 }
 
 void OwnershipCheck::after(const PreparedCall& call) {
-  compare_arena(call);
   const Node& node = program_.graph().nodes[static_cast<size_t>(call.node)];
-  bystanders_.check_after(node, run_);
+  compare_arena(node, call.node);
+  bystanders_.check_after(node);
   check_cells(&node);
   end_lives(call.node);
 }
@@ -120,7 +104,7 @@ void OwnershipCheck::end_lives(int node) {
   const auto in_arena = [&](size_t r) {
     return prepared_.plan->placements[r].kind == Kind::kArena && requests[r].space == Space::kHost;
   };
-  std::vector<char> ended(arena_copy_.size());
+  std::vector<char> ended(arena_.bytes.size());
   for (size_t r = 0; r < requests.size(); ++r)
     if (in_arena(r) && requests[r].end_node > ended_to_ && requests[r].end_node <= node)
       std::fill_n(ended.begin() + static_cast<long>(offset(r)), requests[r].bytes, 1);
@@ -129,7 +113,7 @@ void OwnershipCheck::end_lives(int node) {
       std::fill_n(ended.begin() + static_cast<long>(offset(r)), requests[r].bytes, 0);
   const char* const pattern = reinterpret_cast<const char*>(&kPoison);
   for (size_t i = 0; i < ended.size(); ++i)
-    if (ended[i]) arena.base()[i] = arena_copy_[i] = pattern[i % sizeof(kPoison)];
+    if (ended[i]) arena.base()[i] = arena_.bytes[i] = pattern[i % sizeof(kPoison)];
   ended_to_ = node;
 }
 

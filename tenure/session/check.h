@@ -29,13 +29,13 @@ class OwnershipCheck {
   void before(const PreparedCall& call);
   void after(const PreparedCall& call);
   /// After the last call.
-  void at_end() { bystanders_.check_at_end(run_); }
+  void at_end() { bystanders_.check_at_end(); }
 
  private:
   [[noreturn]] void report(const Node* node, const std::string& what) const;
   std::string owner_at(const char* p, int node) const;
   std::vector<ByteRange> may_write(const PreparedCall& call) const;
-  void compare_arena(const PreparedCall& call);
+  void compare_arena(const Node& node, int index);
   void end_lives(int node);
   void check_cells(const Node* node) const;
   void check_lives(const PreparedCall& call) const;
@@ -45,7 +45,7 @@ class OwnershipCheck {
   Frame& frame_;
   const int64_t run_;
   Bystanders bystanders_;
-  std::vector<char> arena_copy_;    // what the arena held before the call under way
+  Snapshot arena_{};                // before the call under way
   std::vector<ByteRange> allowed_;  // what the call under way may write, by address
   int ended_to_ = -1;               // the lives that end with that node or before have been ended
 };

@@ -236,8 +236,11 @@ class Refinement {
     set(entry, Ownership::kView, concat("view of ", name(base)),
         hidden ? concat("the operator's schema hides that it returned memory of ", name(base))
                : concat("shares the memory of ", name(base)));
-    if (const std::string* way = way_out(value); way != nullptr && !borrowed) entry.reason += concat("; ", *way);
-    if (borrowed) add_copy(entry, value);
+    if (borrowed) {
+      add_copy(entry, value);
+    } else {
+      entry.reason += also_returned(value);
+    }
   }
 
   void refine_own(ValueExplanation& entry, ValueId value) {

@@ -194,18 +194,18 @@ void Session::Impl::interpret(size_t first, Frame& frame, Registers& registers) 
     interpret_one(i, frame, registers, watched);
     for (ValueId value : release_.after[i]) registers[value.index] = c10::IValue();
   }
-  if (watched) watched->check_at_end(stats().runs + 1);
+  if (watched) watched->check_at_end();
 }
 
 std::optional<Bystanders> Session::Impl::bystanders(const Frame& frame, const Registers& registers) const {
   if (!options_.check_ownership) return std::nullopt;
-  return std::optional<Bystanders>(std::in_place, *program_, registers, frame);
+  return std::optional<Bystanders>(std::in_place, *program_, registers, frame, stats().runs + 1);
 }
 
 void Session::Impl::interpret_one(size_t node, Frame& frame, Registers& registers, std::optional<Bystanders>& bystanders) {
   if (bystanders) bystanders->before(program_->graph().nodes[node], bystanders->written_operands(node));
   interpret_node(*program_, node, frame.contexts, registers, frame.trace);
-  if (bystanders) bystanders->check_after(program_->graph().nodes[node], stats().runs + 1);
+  if (bystanders) bystanders->check_after(program_->graph().nodes[node]);
 }
 
 Session::Impl::Values Session::Impl::run_plain(Frame& frame, const Values& inputs) {
@@ -235,7 +235,7 @@ Session::Impl::Values Session::Impl::run_observing(Frame& frame, const Values& i
       observer.leave_node(registers);
       for (ValueId value : release_.after[i]) registers[value.index] = c10::IValue();
     }
-    if (watched) watched->check_at_end(stats().runs + 1);
+    if (watched) watched->check_at_end();
     observer.leave_graph();
     results = boundary_.results(inputs, registers, frame.arenas);
     boundary_.write_back(inputs, registers);

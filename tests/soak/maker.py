@@ -73,8 +73,7 @@ class ModuleMaker:
 
     def __init__(self, draws: Draws, signatures: int, exact: bool, plain: bool):
         """`exact`: no operator whose result depends on the layout of its operands, as sums of arbitrary numbers do. `plain`: the
-        program is what torch.export gives, with its operators in place; else it is made functional, which operators whose schema
-        hides an alias do not survive.
+        program is what torch.export gives, with its operators in place; else it may be made functional.
         """
         self.draws, self.exact, self.plain = draws, exact, plain
         self.environments: list[dict] = [{"self": SimpleNamespace()} for _ in range(signatures)]
